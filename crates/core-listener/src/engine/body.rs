@@ -1,0 +1,158 @@
+//! The body of a request, limited in time.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::Shared;
+
+/// The body of a request as it arrives, trailers included.
+///
+/// The first poll sends `100 Continue` if the client waits for it. A body that is not complete within
+/// [`HttpConfig::request_timeout`](crate::HttpConfig::request_timeout) ends with an error.
+#[derive(Debug)]
+pub struct RequestBody {
+    incoming: Incoming,
+    /// Until the last byte has been read; a request without a body never has it.
+    open: Option<OpenBody>,
+}
+
+/// Why a request body ended early.
+///
+/// Each variant has an [`io::Error`] of a telling kind as its source, so that a crate which knows only
+/// `http_body` can still tell them apart by looking along the sources.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestBodyError {
+    /// Peer: too slow; owed a 408. [`io::ErrorKind::TimedOut`].
+    #[error("the request body was not complete within the time limit")]
+    TimedOut(#[source] io::Error),
+    /// Peer: bad framing; owed a 400. [`io::ErrorKind::InvalidData`].
+    #[error("the request body is malformed")]
+    Malformed(#[source] io::Error),
+    /// Peer: gone. [`io::ErrorKind::UnexpectedEof`].
+    #[error("the client left before the request body was complete")]
+    Disconnected(#[source] io::Error),
+}
+
+/// Notes on the connection what became of a body.
+struct OpenBody {
+    shared: Arc<Shared>,
+    deadline: Option<Instant>,
+    /// Made at the first wait: most bodies have arrived by then.
+    timer: Option<Pin<Box<Sleep>>>,
+    expired: bool,
+    complete: bool,
+}
+
+impl fmt::Debug for OpenBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenBody")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RequestBody {
+    pub(super) fn new(incoming: Incoming, limit: Option<Duration>, shared: &Arc<Shared>) -> Self {
+        let open = (!incoming.is_end_stream()).then(|| OpenBody::new(shared.clone(), limit));
+        Self { incoming, open }
+    }
+
+    fn close_complete(&mut self) {
+        if let Some(mut open) = self.open.take() {
+            open.complete = true;
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        let this = self.get_mut();
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                if frame.is_none() || this.incoming.is_end_stream() {
+                    this.close_complete();
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(classify)))
+            }
+            Poll::Pending => match &mut this.open {
+                Some(open) => open.poll_expired(cx).map(|error| Some(Err(error))),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl OpenBody {
+    fn new(shared: Arc<Shared>, limit: Option<Duration>) -> Self {
+        shared.activity.body_opened();
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        Self {
+            shared,
+            deadline,
+            timer: None,
+            expired: false,
+            complete: false,
+        }
+    }
+
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<RequestBodyError> {
+        let Some(deadline) = self.deadline else {
+            return Poll::Pending;
+        };
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        ready!(timer.as_mut().poll(cx));
+        if !self.expired {
+            self.expired = true;
+            self.shared.counters.request_timeouts.increment();
+            self.shared.activity.set_must_close();
+        }
+        Poll::Ready(RequestBodyError::TimedOut(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl Drop for OpenBody {
+    fn drop(&mut self) {
+        self.shared.activity.body_closed(self.complete);
+    }
+}
+
+fn classify(error: hyper::Error) -> RequestBodyError {
+    let kind = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .map(io::Error::kind);
+    match kind {
+        Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
+            RequestBodyError::Malformed(io::Error::new(io::ErrorKind::InvalidData, error))
+        }
+        _ => RequestBodyError::Disconnected(io::Error::new(io::ErrorKind::UnexpectedEof, error)),
+    }
+}

@@ -1,0 +1,81 @@
+//! Checks of a request head that hyper leaves out.
+
+use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::{StatusCode, Version, request};
+
+/// Refuses what would make us and another reader of the same bytes disagree, and what we cannot do.
+pub(crate) fn check_head(head: &request::Parts) -> Result<(), StatusCode> {
+    // RFC 9112, section 3.2: exactly one Host field line, though it may be empty.
+    if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    // RFC 9112, section 6.1: hyper reads every list that ends in `chunked` as if it were `chunked` alone.
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => {}
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
+        _ => return Err(StatusCode::NOT_IMPLEMENTED),
+    }
+    // RFC 9110, section 10.1.1.
+    if head
+        .headers
+        .get_all(EXPECT)
+        .iter()
+        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
+        return Err(StatusCode::EXPECTATION_FAILED);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn check(version: Version, fields: &[(&str, &str)]) -> Result<(), StatusCode> {
+        let mut request = Request::builder().version(version);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        check_head(&request.body(()).unwrap().into_parts().0)
+    }
+
+    #[test]
+    fn rfc9112_3_2_http11_needs_exactly_one_host() {
+        assert_eq!(check(Version::HTTP_11, &[]), Err(StatusCode::BAD_REQUEST));
+        assert_eq!(
+            check(Version::HTTP_11, &[("host", "a"), ("host", "a")]),
+            Err(StatusCode::BAD_REQUEST)
+        );
+        assert_eq!(check(Version::HTTP_11, &[("host", "")]), Ok(()));
+        assert_eq!(check(Version::HTTP_10, &[]), Ok(()));
+        assert_eq!(check(Version::HTTP_2, &[]), Ok(()));
+    }
+
+    #[test]
+    fn rfc9112_6_1_only_chunked_is_understood() {
+        let check = |coding: &str| {
+            check(
+                Version::HTTP_11,
+                &[("host", "a"), ("transfer-encoding", coding)],
+            )
+        };
+        assert_eq!(check("Chunked"), Ok(()));
+        for bad in ["gzip, chunked", "chunked, chunked", "identity", "xchunked"] {
+            assert_eq!(check(bad), Err(StatusCode::NOT_IMPLEMENTED), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_10_1_1_an_unknown_expectation_fails() {
+        let check = |value: &str| check(Version::HTTP_11, &[("host", "a"), ("expect", value)]);
+        assert_eq!(check("100-Continue"), Ok(()));
+        assert_eq!(check("foo"), Err(StatusCode::EXPECTATION_FAILED));
+        assert_eq!(
+            check("100-continue, foo"),
+            Err(StatusCode::EXPECTATION_FAILED)
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! One listener: an address and what is served there.
+
+use std::fmt;
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{BoxedIo, ConnInfo, Shutdown, WorkerId};
+use futures_util::future::BoxFuture;
+use tokio_util::task::TaskTracker;
+
+use crate::address::ListenAddress;
+use crate::config::HttpConfig;
+use crate::engine::{self, HttpService};
+use crate::stats::Counters;
+use crate::stream::Stream;
+use crate::tls::{Alpn, TlsAcceptor};
+
+/// An address and the service behind it, ready to be given to [`Server::listen`](crate::Server::listen).
+pub struct Listener {
+    pub(crate) setting: Arc<str>,
+    pub(crate) address: ListenAddress,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) handshake_timeout: Option<Duration>,
+    pub(crate) workers: Option<RangeInclusive<u16>>,
+    pub(crate) alpn: Alpn,
+    pub(crate) factory: ServiceFactory,
+}
+
+/// Makes the service of one worker.
+pub(crate) type ServiceFactory = Arc<dyn Fn(WorkerId) -> WorkerService + Send + Sync>;
+/// The service of one worker; makes the handler of one connection. Needs not be `Sync`, like most tower
+/// services.
+pub(crate) type WorkerService = Box<dyn Fn() -> ConnectionHandler + Send>;
+/// Serves one connection to its end.
+pub(crate) type ConnectionHandler =
+    Box<dyn FnOnce(Stream, Connection) -> BoxFuture<'static, ()> + Send>;
+
+/// What the handler of a connection needs besides its bytes.
+pub(crate) struct Connection {
+    pub(crate) info: Arc<ConnInfo>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) counters: Arc<Counters>,
+    /// For tasks that a drain has to wait for.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("setting", &self.setting)
+            .field("address", &self.address)
+            .field("tls", &self.tls.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Listener {
+    /// A listener that speaks HTTP/1.1, and HTTP/2 as configured.
+    ///
+    /// `setting` is the name under which messages and [`ServerHandle`](crate::ServerHandle) speak of it, for
+    /// example `http.port`. `factory` is called once on every worker, inside its runtime; each connection
+    /// and each request gets a clone of the service that it returns.
+    pub fn http<F, S>(setting: &str, address: ListenAddress, config: HttpConfig, factory: F) -> Self
+    where
+        F: Fn(WorkerId) -> S + Send + Sync + 'static,
+        S: HttpService,
+    {
+        let alpn = if config.http2 {
+            Alpn::Http2
+        } else {
+            Alpn::Http1
+        };
+        let engine = Arc::new(engine::Engine::new(config));
+        let factory = move |worker| -> WorkerService {
+            let (service, engine) = (factory(worker), engine.clone());
+            Box::new(move || {
+                let (service, engine) = (service.clone(), engine.clone());
+                Box::new(move |stream, connection| {
+                    Box::pin(engine.serve(stream, connection, service))
+                })
+            })
+        };
+        Self::new(setting, address, alpn, Arc::new(factory))
+    }
+
+    /// A listener that hands over the bytes.
+    ///
+    /// `factory` is called once on every worker, inside its runtime. The handler owns the stream until its
+    /// future ends, and is expected to end it when [`Shutdown`] fires; at the drain's deadline the future
+    /// is dropped.
+    pub fn raw<F, H, Fut>(setting: &str, address: ListenAddress, factory: F) -> Self
+    where
+        F: Fn(WorkerId) -> H + Send + Sync + 'static,
+        H: Fn(BoxedIo, Arc<ConnInfo>, Shutdown) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let factory = move |worker| -> WorkerService {
+            let handler = factory(worker);
+            Box::new(move || {
+                let handler = handler.clone();
+                Box::new(move |stream, connection| {
+                    Box::pin(async move {
+                        handler(stream.boxed(), connection.info, connection.shutdown).await;
+                    })
+                })
+            })
+        };
+        Self::new(setting, address, Alpn::Nothing, Arc::new(factory))
+    }
+
+    fn new(setting: &str, address: ListenAddress, alpn: Alpn, factory: ServiceFactory) -> Self {
+        Self {
+            setting: setting.into(),
+            address,
+            tls: None,
+            handshake_timeout: Some(Duration::from_secs(10)),
+            workers: None,
+            alpn,
+            factory,
+        }
+    }
+
+    /// Encrypts every connection. Keep a clone of `acceptor` to replace certificates later.
+    pub fn tls(mut self, acceptor: TlsAcceptor) -> Self {
+        self.tls = Some(acceptor);
+        self
+    }
+
+    /// Limits the TLS handshake. Default 10 s; `None` means no limit.
+    pub fn handshake_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.handshake_timeout = limit;
+        self
+    }
+
+    /// Opens the listener on these workers only (`http.threadRange`). Default: all of them. A Unix socket
+    /// is always opened by worker 0 alone.
+    pub fn workers(mut self, workers: RangeInclusive<u16>) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+}

@@ -1,0 +1,14 @@
+//! The listener as its peers see it: real sockets on port 0, raw bytes and hyper's own client.
+
+mod bind;
+mod drain;
+mod http1;
+mod http2;
+mod limits;
+mod raw;
+mod support;
+mod timeouts;
+mod tls;
+mod unix;
+mod upgrade;
+mod workers;

@@ -1,0 +1,266 @@
+//! Encryption.
+
+use std::sync::Arc;
+
+use crate::support::*;
+use core_listener::{
+    ClientAuth, ClientAuthorities, HttpConfig, Identity, ServerHandle, TlsAcceptor, TlsConfig,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// A certificate authority for one test.
+pub(crate) struct Authority(rcgen::CertifiedIssuer<'static, rcgen::KeyPair>);
+
+pub(crate) fn authority() -> Authority {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    Authority(
+        rcgen::CertifiedIssuer::self_signed(params, rcgen::KeyPair::generate().unwrap()).unwrap(),
+    )
+}
+
+impl Authority {
+    /// Certificate and key in PEM.
+    fn issue(&self, name: &str) -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (
+            params.signed_by(&key, &self.0).unwrap().pem(),
+            key.serialize_pem(),
+        )
+    }
+
+    fn identity(&self, name: &str) -> Identity {
+        let (certificate, key) = self.issue(name);
+        Identity::from_pem(&certificate, &key).unwrap()
+    }
+
+    pub(crate) fn config(&self, name: &str) -> Arc<ServerConfig> {
+        TlsConfig::new(self.identity(name)).build().unwrap()
+    }
+
+    pub(crate) fn client(&self, alpn: &[&str], identity: Option<(String, String)>) -> ClientConfig {
+        use rustls::pki_types::pem::PemObject;
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).unwrap();
+        let builder = ClientConfig::builder().with_root_certificates(roots);
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+                builder
+                    .with_client_auth_cert(
+                        chain,
+                        PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
+                    )
+                    .unwrap()
+            }
+        };
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    }
+}
+
+fn serve_tls(config: HttpConfig, acceptor: TlsAcceptor) -> ServerHandle {
+    workers(2)
+        .listen(listener(config, &Gate::default()).tls(acceptor))
+        .start()
+        .unwrap()
+}
+
+pub(crate) async fn handshake(
+    server: &ServerHandle,
+    client: ClientConfig,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from("localhost").unwrap();
+    within(TlsConnector::from(Arc::new(client)).connect(name, connect(server).await)).await
+}
+
+fn alpn(stream: &TlsStream<TcpStream>) -> Option<&[u8]> {
+    stream.get_ref().1.alpn_protocol()
+}
+
+#[tokio::test]
+async fn alpn_chooses_h2_or_http11_and_a_client_without_it_gets_http11() {
+    let authority = authority();
+    let server = serve_tls(
+        HttpConfig::default(),
+        TlsAcceptor::new(authority.config("localhost")),
+    );
+    for (offer, chosen) in [
+        (&["h2", "http/1.1"][..], Some(&b"h2"[..])),
+        (&["http/1.1"], Some(b"http/1.1")),
+        (&[], None),
+    ] {
+        let mut stream = handshake(&server, authority.client(offer, None))
+            .await
+            .unwrap();
+        assert_eq!(alpn(&stream), chosen);
+        if chosen != Some(b"h2") {
+            let info = get(&mut stream, "/info").await;
+            assert!(info.contains("server_name: Some(\"localhost\")"), "{info}");
+            assert!(info.contains("version: Some(\"TLSv1_3\")"), "{info}");
+        }
+    }
+    assert_eq!(total(&server, |stats| stats.tls_handshakes), 3);
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn without_http2_only_http11_is_offered() {
+    let authority = authority();
+    let config = config(|config| config.http2 = false);
+    let server = serve_tls(config, TlsAcceptor::new(authority.config("localhost")));
+    let stream = handshake(&server, authority.client(&["h2", "http/1.1"], None))
+        .await
+        .unwrap();
+    assert_eq!(alpn(&stream), Some(&b"http/1.1"[..]));
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_replaced_certificate_serves_new_handshakes_and_leaves_open_connections_alone() {
+    let (old, new) = (authority(), authority());
+    let acceptor = TlsAcceptor::new(old.config("localhost"));
+    let server = serve_tls(HttpConfig::default(), acceptor.clone());
+    let mut open = handshake(&server, old.client(&[], None)).await.unwrap();
+    get(&mut open, "/before").await;
+    acceptor.replace(new.config("localhost"));
+    assert!(handshake(&server, old.client(&[], None)).await.is_err());
+    let mut renewed = handshake(&server, new.client(&[], None)).await.unwrap();
+    assert!(get(&mut renewed, "/new").await.ends_with("/new"));
+    assert!(get(&mut open, "/after").await.ends_with("/after"));
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_session_ticket_is_good_on_every_worker() {
+    let authority = authority();
+    let server = serve_tls(
+        HttpConfig::default(),
+        TlsAcceptor::new(authority.config("localhost")),
+    );
+    // One client configuration: it remembers the tickets.
+    let connector = TlsConnector::from(Arc::new(authority.client(&[], None)));
+    let name = ServerName::try_from("localhost").unwrap();
+    for _ in 0..16 {
+        let mut stream = within(connector.connect(name.clone(), connect(&server).await))
+            .await
+            .unwrap();
+        get(&mut stream, "/x").await;
+    }
+    assert_eq!(total(&server, |stats| stats.tls_resumed), 15);
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_tls_close_that_connection_alone() {
+    let authority = authority();
+    let server = serve_tls(
+        HttpConfig::default(),
+        TlsAcceptor::new(authority.config("localhost")),
+    );
+    let mut plain = connect(&server).await;
+    send(&mut plain, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    read_to_close(&mut plain).await;
+    until(&server, |stats| stats.tls_failures, 1).await;
+    let mut stream = handshake(&server, authority.client(&[], None))
+        .await
+        .unwrap();
+    assert!(get(&mut stream, "/x").await.ends_with("/x"));
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_required_client_certificate_is_checked_and_shown_to_the_service() {
+    let (authority, stranger) = (authority(), self::authority());
+    let clients = ClientAuthorities::from_pem(&authority.0.pem()).unwrap();
+    let config = |auth| {
+        TlsConfig::new(authority.identity("localhost"))
+            .client_auth(auth)
+            .build()
+            .unwrap()
+    };
+    let server = serve_tls(
+        HttpConfig::default(),
+        TlsAcceptor::new(config(ClientAuth::Required(clients.clone()))),
+    );
+    let known = authority.client(&[], Some(authority.issue("sensor")));
+    let mut stream = handshake(&server, known).await.unwrap();
+    let info = get(&mut stream, "/info").await;
+    assert!(info.contains("client_certificates: [["), "{info}");
+    for bad in [
+        authority.client(&[], None),
+        authority.client(&[], Some(stranger.issue("sensor"))),
+    ] {
+        // With TLS 1.3 the client learns of the refusal when it reads.
+        if let Ok(mut stream) = handshake(&server, bad).await {
+            assert_eq!(read_to_close(&mut stream).await, "");
+        }
+    }
+    until(&server, |stats| stats.tls_failures, 2).await;
+    server.shutdown(PATIENCE).await;
+
+    let server = serve_tls(
+        HttpConfig::default(),
+        TlsAcceptor::new(config(ClientAuth::Optional(clients))),
+    );
+    let mut stream = handshake(&server, authority.client(&[], None))
+        .await
+        .unwrap();
+    assert!(
+        get(&mut stream, "/info")
+            .await
+            .contains("client_certificates: []")
+    );
+    server.shutdown(PATIENCE).await;
+}
+
+#[test]
+fn a_bad_certificate_or_key_is_named() {
+    let authority = authority();
+    let (certificate, key) = authority.issue("localhost");
+    let (_, other_key) = authority.issue("localhost");
+    let message = |certificate: &str, key: &str| {
+        Identity::from_pem(certificate, key)
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(
+        message(&certificate, &other_key),
+        "the private key in the private key text does not belong to the certificate in the certificate text"
+    );
+    assert_eq!(
+        message("", &key),
+        "the certificate text contains no certificate"
+    );
+    assert_eq!(
+        message(&certificate, &certificate),
+        "the private key text contains no private key"
+    );
+    let cut = &certificate[..certificate.len() / 2];
+    assert_eq!(message(cut, &key), "the certificate text is not valid PEM");
+
+    let directory = tempfile::tempdir().unwrap();
+    let (missing, file) = (
+        directory.path().join("no.pem"),
+        directory.path().join("certificate.pem"),
+    );
+    std::fs::write(&file, &certificate).unwrap();
+    let error = Identity::from_pem_files(&file, &missing)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, format!("cannot read {}", missing.display()));
+    std::fs::write(&missing, &other_key).unwrap();
+    let error = Identity::from_pem_files(&file, &missing)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("no.pem") && error.contains("certificate.pem"),
+        "{error}"
+    );
+}
