@@ -1,6 +1,6 @@
-//! Two workers, HTTP/1.1 and HTTP/2 with prior knowledge on one port, a line-echo protocol on another.
+//! Two workers; HTTP/1.1 and HTTP/2 with prior knowledge on one port, an echo protocol on another.
 //!
-//! `cargo run -p core-listener --example hello`, then `curl -i http://127.0.0.1:8080/` and `nc 127.0.0.1 8081`.
+//! `cargo run -p core-listener --example hello`, then `curl -i http://127.0.0.1:8080/`.
 
 use std::convert::Infallible;
 use std::num::NonZeroU16;
@@ -36,19 +36,14 @@ async fn echo(io: BoxedIo, _conn: Arc<ConnInfo>, shutdown: Shutdown) {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = HttpConfig::default();
     config.http2_prior_knowledge = true;
+    let http = "127.0.0.1:8080".parse()?;
+    let raw = "127.0.0.1:8081".parse()?;
 
     let server = Server::new(NonZeroU16::new(2).expect("2 is not zero"))
-        .listen(Listener::http(
-            "http.port",
-            "127.0.0.1:8080".parse()?,
-            config,
-            |_worker| service_fn(hello),
-        ))
-        .listen(Listener::raw(
-            "echo.port",
-            "127.0.0.1:8081".parse()?,
-            |_worker| echo,
-        ))
+        .listen(Listener::http("http.port", http, config, |_| {
+            service_fn(hello)
+        }))
+        .listen(Listener::raw("echo.port", raw, |_| echo))
         .start()?;
     for (setting, address) in server.addresses() {
         println!("{setting} {address}");

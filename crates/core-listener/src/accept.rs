@@ -92,17 +92,22 @@ impl Acceptor {
         (self.factory)(worker)
     }
 
-    /// Accepts until the shutdown, then serves what the kernel had accepted before and closes the socket.
-    pub(crate) fn run(
+    /// Hands the socket to the runtime. The future accepts until the shutdown, then serves what the
+    /// kernel had accepted before and closes the socket.
+    ///
+    /// # Errors
+    ///
+    /// What the system answered when the runtime could not watch the socket.
+    pub(crate) fn open(
         self,
         service: WorkerService,
         shutdown: Shutdown,
         connections: TaskTracker,
-    ) -> impl Future<Output = ()> + Send {
+    ) -> io::Result<impl Future<Output = ()> + Send> {
         let (socket, file) = match self.socket {
-            ListenSocket::Tcp(socket) => (TcpListener::from_std(socket).map(Socket::Tcp), None),
+            ListenSocket::Tcp(socket) => (Socket::Tcp(TcpListener::from_std(socket)?), None),
             ListenSocket::Unix(socket, file) => {
-                (UnixListener::from_std(socket).map(Socket::Unix), Some(file))
+                (Socket::Unix(UnixListener::from_std(socket)?), Some(file))
             }
         };
         let door = Door {
@@ -112,14 +117,7 @@ impl Acceptor {
             limit: self.limit,
             entrance: self.entrance,
         };
-        async move {
-            match socket {
-                Ok(socket) => door.accept_all(socket, file, service).await,
-                Err(error) => {
-                    tracing::error!(setting = &*door.entrance.setting, %error, "cannot watch the socket")
-                }
-            }
-        }
+        Ok(door.accept_all(socket, file, service))
     }
 }
 

@@ -57,6 +57,9 @@ pub struct HttpConfig {
     pub http2: bool,
     /// Recognise the HTTP/2 preface on a plaintext listener. Default off: the preface is answered with 400.
     pub http2_prior_knowledge: bool,
+    /// Offer extended `CONNECT` on HTTP/2 (RFC 8441). Default off: a browser that is offered it opens its
+    /// WebSockets in this way alone, so the service has to answer them.
+    pub http2_extended_connect: bool,
     /// Limits of HTTP/2 connections.
     pub http2_limits: Http2Limits,
 }
@@ -71,6 +74,7 @@ impl Default for HttpConfig {
             max_header_bytes: 16_394,
             http2: true,
             http2_prior_knowledge: false,
+            http2_extended_connect: false,
             http2_limits: Http2Limits::default(),
         }
     }

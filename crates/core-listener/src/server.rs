@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::ops::RangeInclusive;
@@ -22,7 +23,7 @@ use crate::error::{BindError, StartError};
 use crate::handle::{Bound, Lifecycle, Place, ServerHandle, Shared};
 use crate::listener::Listener;
 use crate::stats::Counters;
-use crate::worker::{StartHook, Worker};
+use crate::worker::{StartFailure, StartHook, Worker};
 
 /// A server that has not been started: how many workers, what they listen on, what else they run.
 pub struct Server {
@@ -240,13 +241,11 @@ fn explain(error: BindError, plans: &[Plan]) -> StartError {
         _ => false,
     };
     match plans.iter().find(taken_by) {
-        Some(plan) if error.error.kind() == std::io::ErrorKind::AddrInUse => {
-            StartError::SameAddress {
-                first: plan.bound.setting.clone(),
-                second: error.setting,
-                address: error.address,
-            }
-        }
+        Some(plan) if error.error.kind() == io::ErrorKind::AddrInUse => StartError::SameAddress {
+            first: plan.bound.setting.clone(),
+            second: error.setting,
+            address: error.address,
+        },
         _ => StartError::Bind(error),
     }
 }
@@ -268,11 +267,19 @@ fn run(
         starting.push((id, receiver));
     }
     for (worker, receiver) in starting {
-        // A worker that ends without a word has panicked outside of its services.
-        let started = receiver
-            .recv()
-            .unwrap_or_else(|_| Err("unknown".to_owned()));
-        started.map_err(|message| StartError::FactoryPanicked { worker, message })?;
+        match receiver.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(StartFailure::Panicked(message))) => {
+                return Err(StartError::FactoryPanicked { worker, message });
+            }
+            Ok(Err(StartFailure::System(error))) => {
+                return Err(StartError::Worker { worker, error });
+            }
+            Err(_) => {
+                let error = io::Error::other("it ended before it accepted");
+                return Err(StartError::Worker { worker, error });
+            }
+        }
     }
     Ok(())
 }

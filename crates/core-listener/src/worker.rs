@@ -23,8 +23,16 @@ use crate::stats::Counters;
 /// Makes a future that one worker runs for life.
 pub(crate) type StartHook = Arc<dyn Fn(WorkerId) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// Whether the worker accepts, or the text of the panic that kept it from it.
-pub(crate) type Started = Result<(), String>;
+/// Whether the worker accepts.
+pub(crate) type Started = Result<(), StartFailure>;
+
+/// What kept a worker from accepting.
+pub(crate) enum StartFailure {
+    /// A service factory or a start hook panicked with this text.
+    Panicked(String),
+    /// The runtime could not watch a socket.
+    System(io::Error),
+}
 
 /// A worker that has not been started.
 pub(crate) struct Worker {
@@ -107,29 +115,20 @@ impl Worker {
 
 impl Duties {
     async fn run(self, shared: &Shared, started: SyncSender<Started>) {
-        let services = match self.build() {
-            Ok(services) => services,
-            Err(message) => {
-                // The receiver waits for exactly this.
-                let _ = started.send(Err(message));
-                return;
-            }
-        };
-        let shutdown = Shutdown::new();
-        let connections = TaskTracker::new();
-        let accepting = TaskTracker::new();
+        let (shutdown, connections, accepting) =
+            (Shutdown::new(), TaskTracker::new(), TaskTracker::new());
         let counters: Vec<_> = self
             .acceptors
             .iter()
             .map(|acceptor| acceptor.counters().clone())
             .collect();
-        for (acceptor, service) in self.acceptors.into_iter().zip(services) {
-            let accept = acceptor.run(service, shutdown.clone(), connections.clone());
-            accepting.spawn(async move {
-                panics::contain("an accept loop", accept).await;
-            });
+        let opened = self.open(&shutdown, &connections, &accepting);
+        let failed = opened.is_err();
+        // The receiver waits for exactly this, unless another worker has failed before.
+        let _ = started.send(opened);
+        if failed {
+            return;
         }
-        let _ = started.send(Ok(()));
 
         let mut lifecycle = shared.lifecycle.subscribe();
         // The sender lives in `shared`, so this cannot fail.
@@ -151,26 +150,41 @@ impl Duties {
             .fetch_add(draining.saturating_sub(forced), Ordering::Relaxed);
     }
 
-    /// Runs the code of others that makes services and starts the hooks.
-    fn build(&self) -> Result<Vec<WorkerService>, String> {
-        let build = || {
-            let services: Vec<_> = self
-                .acceptors
-                .iter()
-                .map(|acceptor| acceptor.build(self.id))
-                .collect();
-            for hook in &self.hooks {
-                let task = hook(self.id);
-                // Not tracked: it ends with the worker, and no drain waits for it.
-                tokio::spawn(async move {
-                    panics::contain("a worker's start hook", task).await;
-                });
-            }
-            services
-        };
-        // What is half-built is dropped with the worker.
-        panic::catch_unwind(AssertUnwindSafe(build))
-            .map_err(|payload| panics::message(&*payload).to_owned())
+    /// Builds the services, starts the hooks and then the accept loops.
+    fn open(
+        self,
+        shutdown: &Shutdown,
+        connections: &TaskTracker,
+        accepting: &TaskTracker,
+    ) -> Result<(), StartFailure> {
+        // Code of others runs here. What is half-built after a panic is dropped with the worker.
+        let services = panic::catch_unwind(AssertUnwindSafe(|| self.build()))
+            .map_err(|payload| StartFailure::Panicked(panics::message(&*payload).to_owned()))?;
+        for (acceptor, service) in self.acceptors.into_iter().zip(services) {
+            let accept = acceptor
+                .open(service, shutdown.clone(), connections.clone())
+                .map_err(StartFailure::System)?;
+            accepting.spawn(async move {
+                panics::contain("an accept loop", accept).await;
+            });
+        }
+        Ok(())
+    }
+
+    fn build(&self) -> Vec<WorkerService> {
+        let services = self
+            .acceptors
+            .iter()
+            .map(|acceptor| acceptor.build(self.id))
+            .collect();
+        for hook in &self.hooks {
+            let task = hook(self.id);
+            // Not tracked: it ends with the worker, and no drain waits for it.
+            tokio::spawn(async move {
+                panics::contain("a worker's start hook", task).await;
+            });
+        }
+        services
     }
 }
 

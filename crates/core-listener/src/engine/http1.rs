@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -97,14 +97,10 @@ async fn drive<S: HttpService>(connection: &mut Connection<S>, shared: &Shared) 
                 Pin::new(&mut *connection).graceful_shutdown();
                 continue;
             }
-            return poll_expired(cx, &mut watchdog, activity);
+            return watchdog.poll(cx, activity).map(End::Expired);
         }
     })
     .await
-}
-
-fn poll_expired(cx: &mut Context<'_>, watchdog: &mut Watchdog, activity: &Activity) -> Poll<End> {
-    watchdog.poll(cx, activity).map(End::Expired)
 }
 
 /// How far the connection has got in closing.

@@ -168,12 +168,14 @@ fn http2_builder(config: &HttpConfig) -> hyper::server::conn::http2::Builder<htt
     let mut builder = hyper::server::conn::http2::Builder::new(http2::StreamSpawner);
     builder
         .timer(TokioTimer::new())
-        .enable_connect_protocol()
         .max_concurrent_streams(limits.max_concurrent_streams)
         .initial_stream_window_size(limits.stream_window_bytes)
         .initial_connection_window_size(limits.connection_window_bytes)
         .max_send_buf_size(limits.stream_send_buffer_bytes.min(u32::MAX as usize))
         .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(limits.ping_interval);
+    if config.http2_extended_connect {
+        builder.enable_connect_protocol();
+    }
     builder
 }

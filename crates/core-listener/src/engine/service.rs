@@ -30,7 +30,7 @@ use crate::panics;
 ///
 /// Request extensions: `Arc<base::ConnInfo>` and [`base::Shutdown`]. Response extension:
 /// [`base::UpgradeTask`], on a 101 response to a request with `Upgrade`, or on a 2xx response to `CONNECT`
-/// (over HTTP/2: RFC 8441).
+/// (over HTTP/2: RFC 8441, if [`HttpConfig`](crate::HttpConfig) allows it).
 ///
 /// A service that panics is answered for with 500 and does no other harm.
 pub trait HttpService: Clone + Send + 'static {

@@ -199,7 +199,8 @@ async fn too_many_cancelled_requests_drop_the_connection() {
 #[tokio::test]
 async fn rfc8441_extended_connect_upgrades_one_stream() {
     let (server, _) = serve(prior_knowledge(|config| {
-        config.keep_alive_timeout = Some(60 * MS)
+        config.http2_extended_connect = true;
+        config.keep_alive_timeout = Some(60 * MS);
     }));
     let (mut sender, _driver) = client(connect(&server).await).await;
     // The server's SETTINGS, which allow the protocol, come with the first response at the latest.

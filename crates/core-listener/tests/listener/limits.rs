@@ -63,6 +63,26 @@ async fn a_head_without_end_is_431_when_it_passes_the_limit() {
 }
 
 #[tokio::test]
+async fn a_head_may_have_a_hundred_fields() {
+    for (count, status) in [(100, "200"), (101, "431")] {
+        let (server, _) = serve(HttpConfig::default());
+        let mut client = connect(&server).await;
+        let fields: String = (1..count).map(|n| format!("X{n}: y\r\n")).collect();
+        send(
+            &mut client,
+            &format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"),
+        )
+        .await;
+        let head = read_head(&mut client).await;
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{count} fields: {head}"
+        );
+        server.shutdown(MS).await;
+    }
+}
+
+#[tokio::test]
 async fn at_the_connection_limit_a_client_waits_and_is_then_served() {
     let gate = Gate::default();
     let server = workers(1)
