@@ -1,0 +1,192 @@
+//! Who asks: from the `Authorization` field or the origin of the connection to a [`Caller`].
+//!
+//! This module knows the syntax of HTTP; whether credentials are right is for the
+//! [`Authenticator`] to say. Order of evaluation: the field, if there is one, and nothing else; then
+//! trust in local peers; then nobody. Anonymous requests go on, since resources decide what they allow.
+//!
+//! Not built yet: client certificates as identity, and cookie sessions.
+
+mod authorization;
+mod local_trust;
+
+use std::sync::Arc;
+
+use http::{HeaderValue, StatusCode, header};
+use resource::identity::{Authenticator, Credentials};
+use resource::{Caller, ErrorKind};
+
+use self::authorization::Authorization;
+use crate::chain::Next;
+use crate::exchange::Exchange;
+use crate::request::Request;
+use crate::response::{Response, internal_server_error};
+use crate::stage::{BoxFuture, Wrap};
+
+const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"motet\", charset=\"UTF-8\"");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"motet\"");
+const INVALID_TOKEN: HeaderValue = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+const EXPIRED_TOKEN: HeaderValue =
+    HeaderValue::from_static("Bearer error=\"invalid_token\", error_description=\"expired\"");
+
+/// The authenticator counts failures over one minute.
+const RETRY_AFTER_FAILURES: HeaderValue = HeaderValue::from_static("60");
+
+/// Which peers are trusted without credentials. Default: none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LocalTrust {
+    /// Programs on this machine that connect over a loopback address act as the first super user
+    /// (`authentication.authorizeLocal`). Requests that came through a proxy, from a page of another
+    /// site, or for a host that is no loopback name are not.
+    pub loopback: bool,
+    /// Peers on our Unix sockets act as the first super user; the permissions of the socket file say
+    /// who that is.
+    pub unix_sockets: bool,
+}
+
+/// Settles the [`Caller`] of each request and puts it into the extensions of the request and into the
+/// [`Exchange`].
+///
+/// A field that does not convince ends in 401 `{"error": "Login failed"}`, or what the authenticator
+/// says, and never falls through to other ways. Every 401 from here or further inside gets its
+/// `WWW-Authenticate`; scripts that say `X-Requested-With: XMLHttpRequest` are not offered `Basic`, which
+/// would pop up a dialog.
+///
+/// Place: directly inside CORS, outside every handler that asks for the caller.
+#[derive(Clone)]
+pub struct Authentication {
+    authenticator: Arc<dyn Authenticator>,
+    trust: LocalTrust,
+}
+
+impl Authentication {
+    /// Checks with `authenticator` and trusts nobody by origin.
+    pub fn new(authenticator: Arc<dyn Authenticator>) -> Self {
+        Self {
+            authenticator,
+            trust: LocalTrust::default(),
+        }
+    }
+
+    /// Trusts these local peers.
+    #[must_use]
+    pub fn with_local_trust(mut self, trust: LocalTrust) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    async fn identify(&self, exchange: &Exchange, request: &Request) -> Result<Caller, Refusal> {
+        let credentials = match Authorization::of(request.headers()) {
+            Authorization::Absent => return self.identify_local(exchange, request).await,
+            Authorization::Anonymous => return Ok(Caller::Anonymous),
+            Authorization::Unusable => {
+                let error = resource::Error::unauthorized("Login failed");
+                return Err(Refusal {
+                    error,
+                    is_bearer: false,
+                });
+            }
+            Authorization::Basic { username, password } => Credentials::Password {
+                username,
+                password: password.into_bytes(),
+            },
+            Authorization::Bearer { token } => Credentials::Bearer(token),
+        };
+        let is_bearer = matches!(credentials, Credentials::Bearer(_));
+        let answer = self.authenticator.authenticate(&credentials).await;
+        answer.map_err(|error| Refusal { error, is_bearer })
+    }
+
+    async fn identify_local(
+        &self,
+        exchange: &Exchange,
+        request: &Request,
+    ) -> Result<Caller, Refusal> {
+        let is_trusted = (self.trust.unix_sockets && local_trust::is_unix_peer(exchange))
+            || (self.trust.loopback && local_trust::is_local_program(exchange, request));
+        if !is_trusted {
+            return Ok(Caller::Anonymous);
+        }
+        match self
+            .authenticator
+            .authenticate(&Credentials::LocalTrust)
+            .await
+        {
+            Ok(caller) => Ok(caller),
+            // No super user to act as. The peer claimed nothing, so it goes on as nobody.
+            Err(error) if error.kind() == ErrorKind::Unauthorized => Ok(Caller::Anonymous),
+            Err(error) => Err(Refusal {
+                error,
+                is_bearer: false,
+            }),
+        }
+    }
+}
+
+impl Wrap for Authentication {
+    fn wrap<'a>(&'a self, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
+        Box::pin(async move {
+            let allows_basic = request.header("x-requested-with") != Some("XMLHttpRequest");
+            let mut response = match self.identify(next.exchange(), &request).await {
+                Ok(caller) => {
+                    next.exchange().set_caller(caller.clone());
+                    request.extensions_mut().insert(caller);
+                    next.run(request).await
+                }
+                Err(refusal) => refusal.into_response(),
+            };
+            challenge(&mut response, allows_basic);
+            response
+        })
+    }
+}
+
+/// Credentials that did not convince.
+struct Refusal {
+    error: resource::Error,
+    is_bearer: bool,
+}
+
+impl Refusal {
+    fn into_response(self) -> Response {
+        let error = self.error;
+        if error.kind() == ErrorKind::Internal {
+            tracing::error!(target: "http", %error, "credentials could not be checked");
+            return internal_server_error();
+        }
+        let status =
+            StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let response = Response::json_error(status, error.message());
+        match error.kind() {
+            ErrorKind::TooManyRequests => {
+                response.with_header(header::RETRY_AFTER, RETRY_AFTER_FAILURES)
+            }
+            ErrorKind::Unauthorized if self.is_bearer => {
+                let is_expired = error.message() == "token expired";
+                let reason = if is_expired {
+                    EXPIRED_TOKEN
+                } else {
+                    INVALID_TOKEN
+                };
+                response.with_header(header::WWW_AUTHENTICATE, reason)
+            }
+            _ => response,
+        }
+    }
+}
+
+/// Says how to authenticate, which every 401 must (RFC 9110, section 15.5.2).
+fn challenge(response: &mut Response, allows_basic: bool) {
+    if response.status() != StatusCode::UNAUTHORIZED {
+        return;
+    }
+    let headers = response.headers_mut();
+    let offers_basic = headers
+        .get_all(header::WWW_AUTHENTICATE)
+        .iter()
+        .any(|value| value.as_bytes().starts_with(b"Basic"));
+    if allows_basic && !offers_basic {
+        headers.append(header::WWW_AUTHENTICATE, BASIC);
+    } else if !headers.contains_key(header::WWW_AUTHENTICATE) {
+        headers.append(header::WWW_AUTHENTICATE, BEARER);
+    }
+}

@@ -1,0 +1,478 @@
+//! Routes: a path pattern and a method lead to an endpoint.
+//!
+//! | Segment | Matches | Parameter |
+//! |---|---|---|
+//! | `users` | exactly that, after percent-decoding | |
+//! | `{id}` | any one segment | `id` |
+//! | `{name:regex}` | one segment that the expression matches as a whole | `name` |
+//! | `*` | any one segment | |
+//! | `**`, `{rest:**}` (last only) | one or more segments | `rest`, as received |
+//!
+//! The path is split at `/` before it is decoded, so `%2F` stays inside a segment; empty segments do
+//! not count. At each segment the candidates are tried in the order exact, expressions as registered,
+//! `{id}` and `*`, `**`, going back when the rest does not match. Lookup cost grows with the pattern's
+//! depth, not with the number of routes.
+
+mod pattern;
+mod tree;
+
+use std::fmt;
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use http::{HeaderValue, Method, StatusCode, header};
+
+use crate::percent;
+use crate::request::Request;
+use crate::response::Response;
+use crate::stage::{BoxFuture, Handler};
+
+pub use self::pattern::PatternError;
+use self::pattern::{Pattern, RouteParams};
+use self::tree::{Found, Node};
+
+/// What a route leads to: answers every request it gets.
+///
+/// An `async` closure or function from [`Request`] to anything that converts into a [`Response`] is one.
+pub trait Endpoint: Send + Sync {
+    /// Answers.
+    fn call(&self, request: Request) -> BoxFuture<'_, Response>;
+}
+
+impl<F, Fut> Endpoint for F
+where
+    F: Fn(Request) -> Fut + Send + Sync,
+    Fut: Future + Send + 'static,
+    Fut::Output: Into<Response>,
+{
+    fn call(&self, request: Request) -> BoxFuture<'_, Response> {
+        let answer = self(request);
+        Box::pin(async move { answer.await.into() })
+    }
+}
+
+/// A route that cannot be registered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// The pattern is malformed; the source says how.
+    #[error("route '{pattern}'")]
+    Pattern {
+        /// The pattern as given.
+        pattern: String,
+        /// What is wrong with it.
+        source: PatternError,
+    },
+    /// An endpoint for this method and an equal pattern is registered already.
+    #[error("route '{pattern}' is registered twice for {method}")]
+    Duplicate {
+        /// The pattern as given.
+        pattern: String,
+        /// The method, `any method` for [`Router::any`].
+        method: String,
+    },
+}
+
+/// A [`Handler`] that looks up the path and method among its routes.
+///
+/// A path that no pattern matches is handed back to the chain. A path that some pattern matches, but
+/// not with this method, is answered with 405 and `Allow`. `HEAD` is served by the endpoint of `GET`
+/// unless it has its own.
+///
+/// ```
+/// use http::Method;
+/// use http_chain::{Chain, Request, Router, Stage};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut routes = Router::new();
+/// routes.on(Method::GET, "/users/{id}", |request: Request| async move {
+///     format!("user {}", request.param("id").unwrap_or_default())
+/// })?;
+/// let chain = Chain::new([("routes", Stage::handler(routes))]);
+///
+/// let answer = chain.answer(Request::new(Method::GET, "/users/a%20b")?).await;
+/// assert_eq!(answer.into_body().collect(100).await?, "user a b");
+/// let answer = chain.answer(Request::new(Method::POST, "/users/7")?).await;
+/// assert_eq!((answer.status().as_u16(), &answer.headers()["allow"]), (405, &"GET, HEAD".parse()?));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Default)]
+pub struct Router {
+    root: Node,
+    answers_options: bool,
+}
+
+impl Router {
+    /// A router without routes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Leads `method` on `pattern` to `endpoint`. A specific method beats [`any`](Self::any).
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`] for a malformed pattern, or one registered for this method already (the names of
+    /// parameters make no difference).
+    pub fn on(
+        &mut self,
+        method: Method,
+        pattern: &str,
+        endpoint: impl Endpoint + 'static,
+    ) -> Result<&mut Self, RouteError> {
+        self.register(Some(method), pattern, Arc::new(endpoint))
+    }
+
+    /// Leads every method on `pattern` to `endpoint`.
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Self::on).
+    pub fn any(
+        &mut self,
+        pattern: &str,
+        endpoint: impl Endpoint + 'static,
+    ) -> Result<&mut Self, RouteError> {
+        self.register(None, pattern, Arc::new(endpoint))
+    }
+
+    /// Answers `OPTIONS` on a known path with 204 and `Allow`, unless a route has its own. Off by
+    /// default: then it is a 405 like any other method.
+    #[must_use]
+    pub fn auto_options(mut self, answers_options: bool) -> Self {
+        self.answers_options = answers_options;
+        self
+    }
+
+    fn register(
+        &mut self,
+        method: Option<Method>,
+        pattern: &str,
+        endpoint: Arc<dyn Endpoint>,
+    ) -> Result<&mut Self, RouteError> {
+        let parsed = Pattern::parse(pattern).map_err(|source| RouteError::Pattern {
+            pattern: pattern.to_owned(),
+            source,
+        })?;
+        let shown = method
+            .as_ref()
+            .map_or_else(|| "any method".to_owned(), Method::to_string);
+        let is_new = self.root.insert(parsed, method, endpoint);
+        if !is_new {
+            return Err(RouteError::Duplicate {
+                pattern: pattern.to_owned(),
+                method: shown,
+            });
+        }
+        Ok(self)
+    }
+
+    fn method_not_allowed(&self, method: &Method, mut allowed: Vec<Method>) -> Response {
+        if self.answers_options {
+            allowed.push(Method::OPTIONS);
+        }
+        if allowed.contains(&Method::GET) {
+            allowed.push(Method::HEAD);
+        }
+        allowed.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        allowed.dedup();
+        let list = allowed
+            .iter()
+            .map(Method::as_str)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let (status, text) = match self.answers_options && *method == Method::OPTIONS {
+            true => (StatusCode::NO_CONTENT, ""),
+            false => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed\n"),
+        };
+        // Methods are tokens, and a list of tokens is a valid field value.
+        let allow = HeaderValue::try_from(list).unwrap_or(HeaderValue::from_static(""));
+        let response = if text.is_empty() {
+            Response::new(status)
+        } else {
+            Response::text(status, text)
+        };
+        response.with_header(header::ALLOW, allow)
+    }
+}
+
+impl Handler for Router {
+    fn handle(&self, mut request: Request) -> BoxFuture<'_, ControlFlow<Response, Request>> {
+        // `OPTIONS *` and the authority form of CONNECT name no path.
+        if !request.pathname().starts_with('/') {
+            return Box::pin(std::future::ready(ControlFlow::Continue(request)));
+        }
+        if percent::decode(request.pathname()).is_err() {
+            let response = Response::text(
+                StatusCode::BAD_REQUEST,
+                "Malformed percent-encoding in the path\n",
+            );
+            return Box::pin(std::future::ready(ControlFlow::Break(response)));
+        }
+        match self.root.find(request.pathname(), request.method()) {
+            Found::Endpoint { endpoint, matched } => {
+                request.extensions_mut().insert(matched);
+                Box::pin(async move { ControlFlow::Break(endpoint.call(request).await) })
+            }
+            Found::OtherMethods(allowed) => {
+                let response = self.method_not_allowed(request.method(), allowed);
+                Box::pin(std::future::ready(ControlFlow::Break(response)))
+            }
+            Found::Nothing => Box::pin(std::future::ready(ControlFlow::Continue(request))),
+        }
+    }
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Router")
+    }
+}
+
+/// The route that a [`Router`] chose, in the extensions of the request.
+#[derive(Debug, Clone)]
+pub struct Matched {
+    pattern: Arc<str>,
+    params: RouteParams,
+}
+
+impl Matched {
+    /// The pattern as registered.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// The value of the parameter `name`, percent-decoded; that of `{rest:**}` as received.
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.params
+            .iter()
+            .find(|param| &*param.name == name)
+            .map(|param| &*param.decoded)
+    }
+
+    /// The value of the parameter `name` as received.
+    pub fn raw_param(&self, name: &str) -> Option<&str> {
+        self.params
+            .iter()
+            .find(|param| &*param.name == name)
+            .map(|param| &*param.raw)
+    }
+
+    /// Names and decoded values, in the order of the pattern.
+    pub fn params(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.params
+            .iter()
+            .map(|param| (&*param.name, &*param.decoded))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn router(routes: &[(&str, &str)]) -> Router {
+        let mut router = Router::new();
+        for (method, pattern) in routes {
+            let text = pattern.to_string();
+            let endpoint = move |request: Request| {
+                let params: Vec<_> = match request.extensions().get::<Matched>() {
+                    Some(matched) => matched
+                        .params()
+                        .map(|(name, value)| format!("{name}={value}"))
+                        .collect(),
+                    None => Vec::new(),
+                };
+                let text = format!("{text} {}", params.join(","));
+                async move { text.trim_end().to_owned() }
+            };
+            match *method {
+                "any" => router.any(pattern, endpoint).unwrap(),
+                method => router
+                    .on(method.parse().unwrap(), pattern, endpoint)
+                    .unwrap(),
+            };
+        }
+        router
+    }
+
+    /// Status and text; 404 stands for "handed back".
+    async fn ask(router: &Router, method: &str, url: &str) -> (u16, String) {
+        match router
+            .handle(Request::new(method.parse().unwrap(), url).unwrap())
+            .await
+        {
+            ControlFlow::Continue(_) => (404, String::new()),
+            ControlFlow::Break(response) => {
+                let status = response.status().as_u16();
+                let allow = response
+                    .headers()
+                    .get("allow")
+                    .map(|value| value.to_str().unwrap().to_owned());
+                let body = response.into_body().collect(1000).await.unwrap();
+                (
+                    status,
+                    allow.unwrap_or_else(|| String::from_utf8(body.to_vec()).unwrap()),
+                )
+            }
+        }
+    }
+
+    async fn check(router: &Router, request: &str, status: u16, text: &str) {
+        let (method, url) = request.split_once(' ').unwrap();
+        assert_eq!(
+            ask(router, method, url).await,
+            (status, text.to_owned()),
+            "{request}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_exact_segment_beats_a_parameter() {
+        let router = router(&[("GET", "/u/{id}"), ("GET", "/u/me")]);
+        check(&router, "GET /u/me", 200, "/u/me").await;
+        check(&router, "GET /u/a%20b", 200, "/u/{id} id=a b").await;
+        check(&router, "GET /u/a%2Fb", 200, "/u/{id} id=a/b").await;
+        check(&router, "GET /u", 404, "").await;
+    }
+
+    #[tokio::test]
+    async fn an_expression_matches_the_whole_segment_and_beats_a_parameter() {
+        let router = router(&[
+            ("GET", "/f/{s}"),
+            ("GET", r"/f/{n:\d{2,}}"),
+            ("GET", "/f/{x:a|b}/y"),
+        ]);
+        check(&router, "GET /f/12", 200, r"/f/{n:\d{2,}} n=12").await;
+        check(&router, "GET /f/12a", 200, "/f/{s} s=12a").await;
+        check(&router, "GET /f/b/y", 200, "/f/{x:a|b}/y x=b").await;
+        check(&router, "GET /f/bc/y", 404, "").await;
+    }
+
+    #[tokio::test]
+    async fn a_double_star_needs_one_segment_and_comes_last() {
+        let router = router(&[
+            ("GET", "/a/*"),
+            ("GET", "/a/b"),
+            ("GET", "/a/**"),
+            ("GET", "/r/{rest:**}"),
+        ]);
+        check(&router, "GET /a/b", 200, "/a/b").await;
+        check(&router, "GET /a/c", 200, "/a/*").await;
+        check(&router, "GET /a/c/d", 200, "/a/**").await;
+        check(&router, "GET /a", 404, "").await;
+        check(
+            &router,
+            "GET /r/x%20y/z?q",
+            200,
+            "/r/{rest:**} rest=x%20y/z",
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_search_goes_back_when_the_rest_does_not_match() {
+        let router = router(&[
+            ("GET", "/a/b/c"),
+            ("GET", "/a/{x}/d"),
+            ("GET", "/{y}/b/e"),
+            ("GET", "/**"),
+        ]);
+        check(&router, "GET /a/b/d", 200, "/a/{x}/d x=b").await;
+        check(&router, "GET /a/b/e", 200, "/{y}/b/e y=a").await;
+        check(&router, "GET /a/b/f", 200, "/**").await;
+    }
+
+    #[tokio::test]
+    async fn parameters_of_one_place_may_have_different_names() {
+        let router = router(&[("GET", "/a/{x}"), ("GET", "/a/{y}/b")]);
+        check(&router, "GET /a/1", 200, "/a/{x} x=1").await;
+        check(&router, "GET /a/1/b", 200, "/a/{y}/b y=1").await;
+    }
+
+    #[tokio::test]
+    async fn empty_segments_do_not_count() {
+        let router = router(&[("GET", "/a/b"), ("GET", "/")]);
+        for url in ["/a/b", "/a/b/", "//a//b"] {
+            check(&router, &format!("GET {url}"), 200, "/a/b").await;
+        }
+        check(&router, "GET /", 200, "/").await;
+    }
+
+    #[tokio::test]
+    async fn rfc9110_15_5_6_a_405_lists_the_methods_of_all_matching_patterns() {
+        let router = router(&[("GET", "/x/{a}"), ("POST", "/x/y"), ("DELETE", "/**")]);
+        check(&router, "PUT /x/y", 405, "DELETE, GET, HEAD, POST").await;
+        check(&router, "PUT /x/z", 405, "DELETE, GET, HEAD").await;
+        check(&router, "POST /x/y", 200, "/x/y").await;
+        check(&router, "GET /x/y", 200, "/x/{a} a=y").await;
+        check(&router, "HEAD /x/y", 200, "/x/{a} a=y").await;
+        check(
+            &router.auto_options(true),
+            "OPTIONS /x/z",
+            204,
+            "DELETE, GET, HEAD, OPTIONS",
+        )
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_specific_method_beats_any_whatever_the_order() {
+        let router = router(&[("any", "/a"), ("POST", "/a"), ("HEAD", "/a")]);
+        let (_, text) = ask(&router, "POST", "/a").await;
+        assert_eq!(text, "/a");
+        check(&router, "BREW /a", 200, "/a").await;
+    }
+
+    #[tokio::test]
+    async fn a_bad_escape_is_400_and_a_target_without_path_is_handed_back() {
+        let router = router(&[("any", "/**"), ("any", "/*")]);
+        check(
+            &router,
+            "GET /%zz",
+            400,
+            "Malformed percent-encoding in the path\n",
+        )
+        .await;
+        check(
+            &router,
+            "GET /%ff",
+            400,
+            "Malformed percent-encoding in the path\n",
+        )
+        .await;
+        check(&router, "OPTIONS *", 404, "").await;
+    }
+
+    #[test]
+    fn a_malformed_or_second_pattern_is_refused() {
+        async fn endpoint(_: Request) -> &'static str {
+            ""
+        }
+        let mut router = Router::new();
+        for bad in [
+            "a", "/a/**/b", "/{}", "/v{n}", "/{a}/{a}", "/{a:(}", "/{a", "/{:x}", "/%zz",
+        ] {
+            let error = router
+                .on(Method::GET, bad, endpoint)
+                .map(|_| ())
+                .unwrap_err();
+            assert!(
+                matches!(error, RouteError::Pattern { .. }),
+                "{bad}: {error}"
+            );
+        }
+        router.on(Method::GET, "/a/{x}", endpoint).unwrap();
+        let error = router
+            .on(Method::GET, "/a/{y}", endpoint)
+            .map(|_| ())
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "route '/a/{y}' is registered twice for GET"
+        );
+        router.on(Method::PUT, "/a/{y}", endpoint).unwrap();
+    }
+}
