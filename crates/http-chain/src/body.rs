@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -52,6 +53,21 @@ impl BodyError {
             Ok(own) => *own,
             Err(foreign) => Self::Read(foreign),
         }
+    }
+
+    /// Whether the peer was too slow: some source is an [`io::Error`] of the kind `TimedOut`.
+    pub fn is_timeout(&self) -> bool {
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            if error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+            {
+                return true;
+            }
+            source = error.source();
+        }
+        false
     }
 }
 

@@ -285,6 +285,10 @@ impl From<BodyError> for Response {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::TooLarge { limit } => body_too_large(limit),
+            error if error.is_timeout() => {
+                Self::text(StatusCode::REQUEST_TIMEOUT, "Request body timed out\n")
+                    .with_header(header::CONNECTION, HeaderValue::from_static("close"))
+            }
             BodyError::Read(source) => {
                 tracing::debug!(target: "http", error = %source, "request body could not be read");
                 Self::text(StatusCode::BAD_REQUEST, "Request body could not be read\n")
@@ -323,6 +327,23 @@ mod tests {
         response.add_vary("Accept-Encoding");
         let lines: Vec<_> = response.headers().get_all(header::VARY).iter().collect();
         assert_eq!(lines, ["Accept, origin", "Accept-Encoding"]);
+    }
+
+    #[test]
+    fn a_body_that_was_too_slow_becomes_408_however_deep_the_cause() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] std::io::Error);
+
+        let error = |kind: std::io::ErrorKind| BodyError::from_source(Outer(kind.into()));
+        assert_eq!(
+            Response::from(error(std::io::ErrorKind::TimedOut)).status(),
+            408
+        );
+        assert_eq!(
+            Response::from(error(std::io::ErrorKind::InvalidData)).status(),
+            400
+        );
     }
 
     #[test]
