@@ -1,0 +1,257 @@
+//! From all sources to one checked configuration.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::Serialized;
+use figment::value::{Dict, Value};
+
+use super::checked::{Config, Mode};
+use super::file::FileConfig;
+use super::names;
+use super::yaml::Text;
+
+/// File names looked for in the root directory, the preferred one first.
+pub(super) const FILE_NAMES: &[&str] = &["motet.yaml", "harper-config.yaml", "harperdb-config.yaml"];
+
+/// Everything a value can come from, apart from the defaults.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// Names and values of the environment.
+    pub environment: Vec<(String, String)>,
+    /// `--NAME value` pairs of the command line.
+    pub arguments: Vec<(String, String)>,
+    /// The application directory, which may hold the configuration file itself.
+    pub directory: Option<PathBuf>,
+}
+
+/// Why the configuration cannot be used. Names the key, its value and what was expected.
+#[derive(Debug)]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    /// `'http.port' is 'x': expected …`.
+    pub(super) fn wrong(key: &str, value: impl fmt::Display, expected: impl fmt::Display) -> Self {
+        Self(format!("'{key}' is '{value}': expected {expected}"))
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Reads and checks the configuration.
+///
+/// # Errors
+///
+/// [`ConfigError`] for a file that does not parse (with line and column), a value of the wrong type or range, or an
+/// unreadable file.
+pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
+    let variable = |name: &str| {
+        let named = |(key, _): &&(String, String)| key.eq_ignore_ascii_case(name);
+        sources.environment.iter().find(named).map(|(_, value)| value.as_str())
+    };
+    let root = root_path(sources, variable("HOME"))?;
+    let mut warnings = Vec::new();
+    let mut figment = Figment::from(Serialized::defaults(FileConfig::default()));
+    if let Some(text) = variable("HARPER_DEFAULT_CONFIG") {
+        figment = merge(figment, Text::json("HARPER_DEFAULT_CONFIG", text), &mut warnings);
+    }
+    if let Some(path) = config_file(&root) {
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| ConfigError::new(format!("cannot read {}: {error}", path.display())))?;
+        figment = merge(figment, Text::yaml(path.display().to_string(), &text), &mut warnings);
+    }
+    figment = figment.merge(Serialized::defaults(overrides(&sources.environment, "environment", false, &mut warnings)));
+    figment = figment.merge(Serialized::defaults(overrides(&sources.arguments, "command line", true, &mut warnings)));
+    if let Some(text) = variable("HARPER_SET_CONFIG") {
+        figment = merge(figment, Text::json("HARPER_SET_CONFIG", text), &mut warnings);
+    }
+    let file: FileConfig = figment.extract().map_err(|error| ConfigError::new(describe(&error, &figment)))?;
+    Config::check(mode, file, root, warnings)
+}
+
+fn merge(figment: Figment, text: Text, warnings: &mut Vec<String>) -> Figment {
+    let name = figment::Provider::metadata(&text).name.into_owned();
+    warnings.extend(names::unknown(&text.keys(), &name));
+    figment.merge(text)
+}
+
+/// The root directory: command line, `ROOTPATH`, a directory that holds the configuration, else `~/motet`.
+fn root_path(sources: &Sources, home: Option<&str>) -> Result<PathBuf, ConfigError> {
+    let named = |pairs: &[(String, String)]| {
+        pairs.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case("ROOTPATH")).map(|(_, value)| value.clone())
+    };
+    let given = named(&sources.arguments).or_else(|| named(&sources.environment));
+    if let Some(given) = given {
+        return expand(&given, home);
+    }
+    // `harperdb-config.yaml` inside an application is that application's own configuration.
+    let holds_config = |dir: &PathBuf| FILE_NAMES[..2].iter().any(|name| dir.join(name).is_file());
+    if let Some(directory) = sources.directory.clone().filter(holds_config) {
+        return Ok(directory);
+    }
+    expand("~/motet", home)
+}
+
+pub(super) fn expand(path: &str, home: Option<&str>) -> Result<PathBuf, ConfigError> {
+    match (path.strip_prefix("~/"), home) {
+        (None, _) => Ok(PathBuf::from(path)),
+        (Some(rest), Some(home)) => Ok(Path::new(home).join(rest)),
+        (Some(_), None) => Err(ConfigError::wrong("rootPath", path, "a path without ~, because HOME is not set")),
+    }
+}
+
+fn config_file(root: &Path) -> Option<PathBuf> {
+    FILE_NAMES.iter().map(|name| root.join(name)).find(|path| path.is_file())
+}
+
+/// The known settings among `pairs`, as a nested mapping. Unknown names are reported only where nothing else
+/// could have meant them.
+fn overrides(pairs: &[(String, String)], source: &str, report: bool, warnings: &mut Vec<String>) -> Dict {
+    let known = names::known();
+    let mut nested = Dict::new();
+    for (name, text) in pairs {
+        let upper = name.to_ascii_uppercase();
+        // `THREADS=4` is the documented short form.
+        let path = match upper.as_str() {
+            "THREADS" => Some(vec!["threads".to_owned(), "count".to_owned()]),
+            "ROOTPATH" => None,
+            _ => known.iter().find(|key| key.variable() == upper).map(|key| key.0.clone()),
+        };
+        match path {
+            Some(path) => insert(&mut nested, &path, scalar(text)),
+            None if report && upper != "ROOTPATH" => {
+                let given = Dict::from([(name.replace('_', "."), Value::from(text.as_str()))]);
+                warnings.extend(names::unknown(&given, source));
+            }
+            None => {}
+        }
+    }
+    nested
+}
+
+fn insert(dict: &mut Dict, path: &[String], value: Value) {
+    match path {
+        [] => {}
+        [last] => {
+            dict.insert(last.clone(), value);
+        }
+        [first, rest @ ..] => {
+            let section = dict.entry(first.clone()).or_insert_with(|| Value::from(Dict::new()));
+            if let Value::Dict(_, inner) = section {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// A text from the environment as a YAML scalar, or a JSON array or object.
+fn scalar(text: &str) -> Value {
+    let parsed = serde_json::from_str::<serde_json::Value>(text).ok();
+    let value = parsed.unwrap_or_else(|| serde_json::Value::String(text.to_owned()));
+    Value::serialize(value).unwrap_or_else(|_| Value::from(text))
+}
+
+/// Every wrong value, with its key, what was given, what was expected and where it stands.
+fn describe(error: &figment::Error, figment: &Figment) -> String {
+    let one = |error: &figment::Error| {
+        let source = error.metadata.as_ref().map(|metadata| format!(" (in {})", metadata.name)).unwrap_or_default();
+        let path = error.path.join(".");
+        let given = figment.find_value(&path).ok().and_then(|value| serde_json::to_string(&value).ok());
+        match (alternatives(&error.kind.to_string()), given) {
+            _ if path.is_empty() => format!("{}{source}", error.kind),
+            (Some(expected), Some(given)) => format!("'{path}' is {given}: expected {expected}{source}"),
+            _ => format!("'{path}': {}{source}", error.kind),
+        }
+    };
+    error.clone().into_iter().map(|error| one(&error)).collect::<Vec<_>>().join("; ")
+}
+
+/// What a setting with several forms accepts; serde only names its type.
+fn alternatives(message: &str) -> Option<&'static str> {
+    let name = message.strip_prefix("data did not match any variant of untagged enum ")?;
+    Some(match name {
+        "PortSetting" => "a port (0 to 65535), host:port, a socket path with a slash, or null",
+        "OneOrMany" => "a text or a list of texts",
+        "DurationSetting" => "a number, or a number and a unit such as 3d",
+        "SizeSetting" => "a number of bytes, or a number and a unit such as 64M",
+        "Threads" => "a number of threads, or a section with 'count'",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(root: &Path, arguments: &[(&str, &str)], environment: &[(&str, &str)]) -> Sources {
+        let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        let mut sources =
+            Sources { environment: own(environment), arguments: own(arguments), directory: None };
+        sources.environment.push(("ROOTPATH".to_owned(), root.display().to_string()));
+        sources
+    }
+
+    #[test]
+    fn the_command_line_beats_the_environment_which_beats_the_file() {
+        let root = tempfile::tempdir().unwrap();
+        let port = |config: &Config| config.http.port.as_ref().unwrap().to_string();
+        std::fs::write(root.path().join("motet.yaml"), "http:\n  port: 9001\n").unwrap();
+        let from_file = load(Mode::Run, &sources(root.path(), &[], &[])).unwrap();
+        assert_eq!(port(&from_file), "port 9001");
+        let from_environment = load(Mode::Run, &sources(root.path(), &[], &[("http_port", "9002")])).unwrap();
+        assert_eq!(port(&from_environment), "port 9002");
+        let both = sources(root.path(), &[("HTTP_PORT", "9003")], &[("HTTP_PORT", "9002")]);
+        assert_eq!(port(&load(Mode::Run, &both).unwrap()), "port 9003");
+        let mut set = both;
+        set.environment.push(("HARPER_SET_CONFIG".into(), r#"{"http":{"port":9004}}"#.into()));
+        assert_eq!(port(&load(Mode::Run, &set).unwrap()), "port 9004");
+    }
+
+    #[test]
+    fn a_wrong_value_names_key_value_and_what_was_expected() {
+        let root = tempfile::tempdir().unwrap();
+        let error = |text: &str| {
+            std::fs::write(root.path().join("motet.yaml"), text).unwrap();
+            load(Mode::Run, &sources(root.path(), &[], &[])).unwrap_err().to_string()
+        };
+        let message = error("http:\n  timeout: soon\n");
+        assert!(message.contains("'http.timeout'") && message.contains("soon"), "{message}");
+        assert!(message.contains("motet.yaml"), "{message}");
+        let message = error("logging:\n  level: loud\n");
+        assert!(message.contains("'logging.level' is 'loud': expected one of"), "{message}");
+        let message = error("http:\n  port: 70000\n");
+        assert!(message.contains("http.port") && message.contains("70000"), "{message}");
+        let message = error("http:\n  port: {}\n");
+        assert!(message.contains("'http.port' is {}: expected a port (0 to 65535)"), "{message}");
+        let message = error("http: [1\n");
+        assert!(message.contains("line 2") || message.contains("line: 2") || message.contains(":2:"), "{message}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_reported_and_harmless() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("harperdb-config.yaml"), "http:\n  prot: 1\n").unwrap();
+        let config = load(Mode::Run, &sources(root.path(), &[("HTTP_PROT", "1")], &[("PATH_X", "1")])).unwrap();
+        assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+        assert!(config.warnings[0].contains("did you mean 'http.port'?"), "{:?}", config.warnings);
+        assert!(config.warnings[1].contains("did you mean 'http.port'?"), "{:?}", config.warnings);
+    }
+
+    #[test]
+    fn dev_trusts_loopback_and_run_does_not() {
+        let root = tempfile::tempdir().unwrap();
+        let trusts = |mode| load(mode, &sources(root.path(), &[], &[])).unwrap().authorize_local;
+        assert!(trusts(Mode::Dev) && !trusts(Mode::Run));
+    }
+}

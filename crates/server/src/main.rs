@@ -1,0 +1,2 @@
+//! The `motet` program.
+fn main() {}
