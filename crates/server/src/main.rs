@@ -1,2 +1,45 @@
-//! The `motet` program.
-fn main() {}
+//! The `motet` program: reads the command line, and leaves the rest to `compose`.
+
+use std::process::ExitCode;
+
+use server::cli::{self, Request};
+use server::{compose, config};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A wrong configuration: starting again will not help (`sysexits.h`).
+const EX_CONFIG: u8 = 78;
+/// Another process serves the same root directory.
+const ALREADY_RUNNING: u8 = 4;
+
+fn main() -> ExitCode {
+    let (mode, sources) = match cli::request(std::env::args_os()) {
+        Ok(Request::Start { mode, sources }) => (mode, sources),
+        Ok(Request::Version) => {
+            println!("{}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let config = match config::load(mode, &sources) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("motet: configuration: {error}");
+            return ExitCode::from(EX_CONFIG);
+        }
+    };
+    match compose::run(config, sources.directory.as_deref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("motet: {error:#}");
+            match error.downcast_ref::<server::root::AlreadyRunning>() {
+                Some(_) => ExitCode::from(ALREADY_RUNNING),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}

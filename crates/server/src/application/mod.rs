@@ -1,0 +1,86 @@
+//! Applications: a directory with a `config.yaml`, loaded entry by entry in file order.
+//!
+//! An entry that cannot be loaded is logged and leaves the rest of the application, the other applications and
+//! the server running (`config-and-cli.md` §6.6).
+
+mod data_loader;
+mod files;
+mod manifest;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use resource::Registry;
+use store::Store;
+
+pub use self::manifest::{Component, Manifest, ManifestError};
+
+/// Where the parts of an application are put.
+pub struct Host<'a> {
+    /// Tables.
+    pub store: &'a Arc<Store>,
+    /// Exports.
+    pub registry: &'a Registry,
+    /// Hashes of loaded data records.
+    pub loader_hashes: Arc<dyn resource::Resource>,
+}
+
+/// What an application asks of the HTTP chain.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Some application has `rest: true`.
+    pub rest: bool,
+    /// Directories of static files with their URL prefix.
+    pub sites: Vec<Site>,
+}
+
+/// A directory of static files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// The directory.
+    pub root: PathBuf,
+    /// URL prefix.
+    pub url_path: String,
+}
+
+/// Loads one application and adds what it asks for to `loaded`.
+///
+/// # Errors
+///
+/// Only if the manifest itself cannot be read; failures of single entries are logged.
+pub async fn load(directory: &Path, host: &Host<'_>, loaded: &mut Loaded) -> Result<(), ManifestError> {
+    let manifest = Manifest::read(directory)?;
+    let application = directory.file_name().unwrap_or(directory.as_os_str()).to_string_lossy().into_owned();
+    for (name, component) in &manifest.components {
+        if let Err(error) = load_component(directory, component, host, loaded).await {
+            tracing::error!("Could not load component '{name}' for application '{application}' due to: {error:#}");
+        }
+    }
+    Ok(())
+}
+
+async fn load_component(
+    directory: &Path,
+    component: &Component,
+    host: &Host<'_>,
+    loaded: &mut Loaded,
+) -> anyhow::Result<()> {
+    match component {
+        Component::Rest => loaded.rest = true,
+        Component::GraphqlSchema(patterns) => {
+            schema::load(directory, &files::matching(directory, patterns)?, host).await?;
+        }
+        Component::DataLoader(patterns) => {
+            let hashes = Arc::clone(&host.loader_hashes);
+            data_loader::load(directory, &files::matching(directory, patterns)?, host.store, hashes).await;
+        }
+        Component::Static { patterns, url_path } => {
+            let root = files::fixed_part(directory, patterns)?;
+            loaded.sites.push(Site { root, url_path: url_path.clone() });
+        }
+        Component::Off => {}
+        Component::NotBuilt(name) => anyhow::bail!("the component '{name}' is not available in this build"),
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Certificates of the secure ports: loaded, or made at the first start.
+//!
+//! The first start of a secure port without a certificate makes a local authority and a certificate signed by
+//! it for `localhost` and the loopback addresses, under `<rootPath>/keys` (`http-server.md` §5.1).
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use core_listener::{ClientAuth, Identity, TlsAcceptor, TlsConfig};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+
+use crate::config::{Tls, TlsSource};
+
+/// The acceptor of all secure ports.
+///
+/// # Errors
+///
+/// If a file is missing or no certificate, or the key does not belong to the certificate; the error names it.
+pub fn acceptor(tls: &Tls) -> anyhow::Result<TlsAcceptor> {
+    if let (true, TlsSource::File(certificate), TlsSource::File(key)) = (tls.is_default, &tls.certificate, &tls.private_key)
+        && !certificate.exists()
+        && !key.exists()
+    {
+        let directory = certificate.parent().context("the default certificate has a directory")?;
+        make(directory).with_context(|| format!("cannot make certificates in {}", directory.display()))?;
+    }
+    Ok(TlsAcceptor::new(load(tls)?))
+}
+
+/// The TLS configuration from the files as they are now; used again for live reload.
+///
+/// # Errors
+///
+/// As [`acceptor`].
+pub fn load(tls: &Tls) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let identity = match (&tls.certificate, &tls.private_key) {
+        (TlsSource::File(certificate), TlsSource::File(key)) => Identity::from_pem_files(certificate, key)?,
+        (certificate, key) => Identity::from_pem(&text("tls.certificate", certificate)?, &text("tls.privateKey", key)?)?,
+    };
+    Ok(TlsConfig::new(identity).client_auth(ClientAuth::Off).build()?)
+}
+
+fn text(setting: &str, source: &TlsSource) -> anyhow::Result<String> {
+    match source {
+        TlsSource::Text(text) => Ok(text.clone()),
+        TlsSource::File(path) => {
+            fs::read_to_string(path).with_context(|| format!("cannot read {} ({setting})", path.display()))
+        }
+    }
+}
+
+fn make(directory: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(directory)?;
+    let authority_key = KeyPair::generate()?;
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    authority.distinguished_name = name("Motet local authority");
+    valid_for_ten_years(&mut authority);
+    let authority_certificate = authority.self_signed(&authority_key)?;
+    let issuer = Issuer::new(authority, authority_key);
+    let key = KeyPair::generate()?;
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+    let mut certificate = CertificateParams::new(names)?;
+    certificate.distinguished_name = name("localhost");
+    valid_for_ten_years(&mut certificate);
+    let certificate = certificate.signed_by(&key, &issuer)?;
+    owner_only(&directory.join("ca.pem"), authority_certificate.pem().as_bytes())?;
+    owner_only(&directory.join("privateKey.pem"), key.serialize_pem().as_bytes())?;
+    owner_only(&directory.join("certificate.pem"), certificate.pem().as_bytes())?;
+    tracing::warn!("made a local authority and a certificate for localhost in {}", directory.display());
+    Ok(())
+}
+
+fn name(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+fn valid_for_ten_years(params: &mut CertificateParams) {
+    let now = time::OffsetDateTime::now_utc();
+    // A day back, for clients whose clock is behind.
+    params.not_before = now - time::Duration::days(1);
+    params.not_after = now + time::Duration::days(3650);
+}
+
+/// Writes a new file that only its owner can read.
+///
+/// # Errors
+///
+/// If it exists, or cannot be written.
+pub fn owner_only(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = file.with_context(|| format!("cannot write {}", path.display()))?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_first_start_makes_an_owner_only_pair_that_loads_and_the_second_keeps_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| TlsSource::File(dir.path().join("keys").join(name));
+        let tls = Tls { certificate: file("certificate.pem"), private_key: file("privateKey.pem"), is_default: true };
+        acceptor(&tls).unwrap();
+        let key = dir.path().join("keys/privateKey.pem");
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        let before = fs::read(&key).unwrap();
+        acceptor(&tls).unwrap();
+        assert_eq!(fs::read(&key).unwrap(), before);
+    }
+
+    #[test]
+    fn a_configured_certificate_that_is_missing_is_named() {
+        let tls = Tls {
+            certificate: TlsSource::File("/nowhere/c.pem".into()),
+            private_key: TlsSource::File("/nowhere/k.pem".into()),
+            is_default: false,
+        };
+        let error = format!("{:#}", acceptor(&tls).err().unwrap());
+        assert!(error.contains("/nowhere/c.pem"), "{error}");
+    }
+}

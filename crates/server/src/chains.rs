@@ -1,0 +1,140 @@
+//! The request pipeline of each port.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use auth::Directory;
+use http::HeaderValue;
+use http_chain::auth::{Authentication, LocalTrust};
+use http_chain::compression::{Compression, CompressionConfig, RequestDecoding};
+use http_chain::files::{StaticFiles, StaticFilesConfig};
+use http_chain::stages::{BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, RequestLog, RequestLogConfig};
+use http_chain::{Chains, Ports, Stage};
+use resource::{Authenticator, Hub, Registry};
+use store::Store;
+
+use crate::application::{Loaded, Site};
+use crate::config::{self, Config};
+
+/// Bytes of a body on the operations ports (`operations-api.md` §1).
+const OPERATIONS_BODY_BYTES: u64 = 1 << 30;
+
+/// What the chains and listeners are made from.
+pub struct Parts<'a> {
+    /// Settings.
+    pub config: &'a Config,
+    /// Exports.
+    pub registry: Arc<Registry>,
+    /// Users and roles.
+    pub directory: Arc<Directory>,
+    /// Databases.
+    pub store: Arc<Store>,
+    /// Events.
+    pub hub: Hub,
+}
+
+impl Parts<'_> {
+    /// The check of credentials, by its contract.
+    pub fn authenticator(&self) -> Arc<dyn Authenticator> {
+        Arc::clone(&self.directory) as Arc<dyn Authenticator>
+    }
+}
+
+/// The settings of the ports that serve operations.
+pub fn operations_ports() -> Ports {
+    let settings = ["operationsApi.network.port", "operationsApi.network.securePort", "operationsApi.network.domainSocket"];
+    Ports::Named(settings.map(Arc::from).to_vec())
+}
+
+/// Registers every stage; the order is the order of processing (`http-server.md` §4.3).
+///
+/// # Errors
+///
+/// If a directory of static files cannot be read, or a setting is no header value.
+pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
+    let config = parts.config;
+    let mut chains = Chains::default();
+    if config.logging.requests {
+        // Outermost, so that every answer is logged, whoever gave it.
+        chains.edge(Ports::All, "log", Stage::gate(RequestLog::new(RequestLogConfig::default())));
+    }
+    // Before anything uses the host.
+    chains.edge(Ports::All, "host", Stage::gate(HostCheck));
+    if let Some(threshold_bytes) = config.http.compression_threshold {
+        let compression = CompressionConfig { threshold_bytes, ..CompressionConfig::default() };
+        chains.edge(Ports::All, "compression", Stage::gate(Compression::new(compression)));
+    }
+    // Outside the limits, which count inflated bytes.
+    chains.edge(Ports::All, "decoding", Stage::gate(RequestDecoding));
+    chains.edge(Ports::application(), "body limit", Stage::gate(BodyLimit::new(config.http.max_body_bytes)));
+    chains.edge(operations_ports(), "body limit", Stage::gate(BodyLimit::new(OPERATIONS_BODY_BYTES)));
+
+    // Public, and cheaper than a login.
+    for site in &loaded.sites {
+        chains.last(Ports::application(), "static", Stage::handler(static_files(site)?));
+    }
+    // Preflights carry no credentials.
+    if let Some(cors) = &config.http.cors {
+        chains.last(Ports::application(), "cors", Stage::gate(Cors::new(application_cors(cors)?)));
+    }
+    if let Some(cors) = &config.operations.cors {
+        let origins = origins(cors);
+        chains.last(operations_ports(), "cors", Stage::gate(Cors::new(CorsConfig::operations(origins))));
+    }
+    let trust = LocalTrust { loopback: config.authorize_local, unix_sockets: true };
+    let authentication = Authentication::new(parts.authenticator()).with_local_trust(trust);
+    chains.last(Ports::All, "authentication", Stage::wrap(authentication));
+    register_resources(&mut chains, parts, loaded);
+    chains.last(operations_ports(), "operations", Stage::handler(operations(parts)));
+    Ok(chains)
+}
+
+/// WebSocket and event streams look like GET to REST, so they come first.
+fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
+    let config = parts.config;
+    let mut web_sockets = proto_ws::WebSockets::new(Arc::clone(&parts.registry), proto_ws::WsConfig::default())
+        .with_authenticator(parts.authenticator());
+    if !loaded.rest {
+        web_sockets = web_sockets.without_resources();
+    }
+    if config.mqtt.web_socket {
+        let broker = crate::listeners::broker(parts);
+        for name in ["mqtt", "mqttv3.1"] {
+            let broker = Arc::clone(&broker);
+            web_sockets = web_sockets.with_sub_protocol(name, move |io, conn, shutdown, caller| {
+                proto_mqtt::serve(io, conn, shutdown, Arc::clone(&broker), Some(caller))
+            });
+        }
+    }
+    chains.last(Ports::application(), "websocket", Stage::handler(web_sockets));
+    if loaded.rest {
+        let sse = proto_sse::SseConfig { keep_alive: config.sse_keep_alive, ..proto_sse::SseConfig::default() };
+        let sse = proto_sse::Sse::new(Arc::clone(&parts.registry), sse).with_authenticator(parts.authenticator());
+        chains.last(Ports::application(), "sse", Stage::handler(sse));
+        let rest = rest::Rest::new(Arc::clone(&parts.registry), rest::RestConfig::default());
+        chains.last(Ports::application(), "rest", Stage::handler(rest));
+    }
+}
+
+fn operations(parts: &Parts<'_>) -> opsapi::Operations {
+    let catalog = Arc::clone(&parts.store) as Arc<dyn resource::Catalog>;
+    opsapi::Operations::new(catalog, opsapi::OpsConfig::default())
+}
+
+fn static_files(site: &Site) -> anyhow::Result<StaticFiles> {
+    let config = StaticFilesConfig { url_path: site.url_path.clone(), ..StaticFilesConfig::new(&site.root) };
+    Ok(StaticFiles::new(config)?)
+}
+
+fn application_cors(cors: &config::Cors) -> anyhow::Result<CorsConfig> {
+    let allow_headers = HeaderValue::from_str(&cors.allow_headers)
+        .with_context(|| format!("'http.corsAccessControlAllowHeaders' is '{}': expected header names", cors.allow_headers))?;
+    Ok(CorsConfig { origins: origins(cors), allow_headers, ..CorsConfig::default() })
+}
+
+fn origins(cors: &config::Cors) -> CorsOrigins {
+    match cors.origins.is_empty() {
+        true => CorsOrigins::All,
+        false => CorsOrigins::Listed(cors.origins.clone()),
+    }
+}

@@ -1,0 +1,236 @@
+//! From a configuration to a running server, and back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use auth::{AuthConfig, Directory};
+use core_listener::{ServerHandle, TlsAcceptor};
+use resource::hub::QueueLimits;
+use resource::{Catalog as _, Hub, Registry, Resource};
+use store::{Store, StoreConfig};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::application::{self, Host, Loaded};
+use crate::chains::{self, Parts};
+use crate::config::{Config, Mode};
+use crate::listeners;
+use crate::root::{self, Root};
+use crate::{certificates, config};
+
+/// Time that requests in flight are given after a signal to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Table of the hashes of loaded data records.
+const LOADER_HASHES: &str = "hdb_dataloader_hash";
+const ADMINISTRATOR: &str = "admin";
+
+/// Runs until a signal stops the server.
+///
+/// # Errors
+///
+/// What keeps the server from starting: the root directory is in use, a database cannot be opened, a port
+/// cannot be bound; each names what it is about.
+pub fn run(config: Config, application: Option<&Path>) -> anyhow::Result<()> {
+    let logs = telemetry::logs::install(log_config(&config)).context("cannot open the log")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let running = Running::start(config, application).await?;
+        running.announce();
+        running.until_stopped(&logs).await
+    });
+    logs.flush();
+    result
+}
+
+/// A server that accepts connections.
+pub struct Running {
+    config: Config,
+    handle: ServerHandle,
+    acceptor: Option<TlsAcceptor>,
+    store: Arc<Store>,
+    _root: Root,
+}
+
+impl Running {
+    /// Opens the store, loads the applications and starts the workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`].
+    pub async fn start(config: Config, application: Option<&Path>) -> anyhow::Result<Self> {
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let root = Root::take(&config.root)?;
+        let limits = QueueLimits { subscriber_events: config.max_queued_events, ..QueueLimits::default() };
+        let hub = Hub::with_limits(usize::from(config.workers.get()), limits);
+        let store = Store::open(store_config(&config), hub.clone())?;
+        let directory = open_directory(&store, &config).await?;
+        let registry = Arc::new(Registry::new());
+        let loaded = load_applications(&config, application, &store, &registry).await?;
+        let acceptor = needs_tls(&config).then(|| certificates::acceptor(&config.tls)).transpose()?;
+        let parts = Parts { config: &config, registry, directory, store: Arc::clone(&store), hub };
+        let chains = chains::build(&parts, &loaded)?;
+        let handle = listeners::start(&parts, &chains, acceptor.as_ref())?;
+        Ok(Self { config, handle, acceptor, store, _root: root })
+    }
+
+    /// Addresses and counters of the listeners.
+    pub fn handle(&self) -> &ServerHandle {
+        &self.handle
+    }
+
+    /// The databases.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Tells the operator, on standard output, where the server listens.
+    fn announce(&self) {
+        println!("Motet {} successfully started", env!("CARGO_PKG_VERSION"));
+        println!("  root path: {}", self.config.root.display());
+        println!("  workers: {}", self.config.workers);
+        for (setting, address) in self.handle.addresses() {
+            println!("  {setting}: {address}");
+        }
+        for (setting, path) in self.handle.unix_sockets() {
+            println!("  {setting}: {}", path.display());
+        }
+        if self.config.authorize_local {
+            println!("  loopback connections without credentials act as the first super user");
+        }
+    }
+
+    /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains. SIGHUP reopens the log and reloads certificates; a
+    /// second signal to stop closes at once.
+    async fn until_stopped(self, logs: &telemetry::logs::Logs) -> anyhow::Result<()> {
+        let mut stop = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()].map(signal).into_iter();
+        let mut next = || stop.next().context("three signals")?.context("cannot listen for signals");
+        let (mut terminate, mut interrupt, mut quit) = (next()?, next()?, next()?);
+        let mut hangup = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = quit.recv() => break,
+                _ = hangup.recv() => self.reload(logs),
+            }
+        }
+        tracing::info!("stopping: requests in flight get {} seconds", DRAIN.as_secs());
+        let report = tokio::select! {
+            report = self.handle.shutdown(DRAIN) => report,
+            _ = terminate.recv() => self.force_close().await,
+            _ = interrupt.recv() => self.force_close().await,
+        };
+        tracing::info!("stopped: {} connections ended in time, {} were cut off", report.drained, report.forced);
+        self.store.close().await;
+        Ok(())
+    }
+
+    async fn force_close(&self) -> core_listener::CloseReport {
+        self.handle.force_close();
+        self.handle.wait().await
+    }
+
+    /// Stops like a signal would; for embedders and tests.
+    pub async fn stop(self) {
+        self.handle.shutdown(DRAIN).await;
+        self.store.close().await;
+    }
+
+    fn reload(&self, logs: &telemetry::logs::Logs) {
+        match logs.reopen() {
+            Ok(()) => tracing::info!("reopened the log"),
+            Err(error) => tracing::error!("cannot reopen the log: {error}"),
+        }
+        let Some(acceptor) = &self.acceptor else { return };
+        match certificates::load(&self.config.tls) {
+            Ok(tls) => acceptor.replace(tls),
+            Err(error) => tracing::error!("the certificate stays as it was: {error:#}"),
+        }
+    }
+}
+
+fn needs_tls(config: &Config) -> bool {
+    [&config.http.secure_port, &config.operations.secure_port, &config.mqtt.secure_port]
+        .iter()
+        .any(|port| port.is_some())
+}
+
+async fn open_directory(store: &Arc<Store>, config: &Config) -> anyhow::Result<Arc<Directory>> {
+    let tables = store.ensure(vec![auth::tables::user_table(), auth::tables::role_table()]).await?;
+    let [users, roles] = <[_; 2]>::try_from(tables).map_err(|_| anyhow::anyhow!("two tables were ensured"))?;
+    let auth_config = AuthConfig { cache_ttl: config.credential_cache, ..AuthConfig::default() };
+    let directory = Directory::load(users, roles, auth_config).await?;
+    if let Some(password) = directory.ensure_administrator(ADMINISTRATOR, None).await? {
+        let path = root::keep_password(&config.root, ADMINISTRATOR, password.as_str())?;
+        println!("First start: the administrator is '{ADMINISTRATOR}' with password {}", password.as_str());
+        println!("  (kept in {}, readable by its owner alone)", path.display());
+    }
+    Ok(directory)
+}
+
+async fn load_applications(
+    config: &Config,
+    application: Option<&Path>,
+    store: &Arc<Store>,
+    registry: &Registry,
+) -> anyhow::Result<Loaded> {
+    let hashes = store.ensure(vec![loader_hashes()]).await?;
+    let loader_hashes: Arc<dyn Resource> = hashes.into_iter().next().context("one table was ensured")?;
+    let host = Host { store, registry, loader_hashes };
+    let mut loaded = Loaded::default();
+    for directory in deployed(&config.components_root) {
+        if let Err(error) = application::load(&directory, &host, &mut loaded).await {
+            tracing::error!("{error}");
+        }
+    }
+    if let Some(directory) = application {
+        // Named by the user: a mistake here is the user's to hear about.
+        let directory = directory.canonicalize().with_context(|| format!("application {}", directory.display()))?;
+        application::load(&directory, &host, &mut loaded).await?;
+    }
+    Ok(loaded)
+}
+
+/// The directories in the components root, sorted.
+fn deployed(components_root: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(components_root).into_iter().flatten().flatten();
+    let mut directories: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    directories.sort();
+    directories
+}
+
+fn loader_hashes() -> resource::TableDefinition {
+    use resource::{Attribute, AttributeType};
+    resource::TableDefinition {
+        database: auth::tables::SYSTEM_DATABASE.to_owned(),
+        table: LOADER_HASHES.to_owned(),
+        primary_key: "id".to_owned(),
+        attributes: vec![Attribute::new("id", AttributeType::String), Attribute::new("hash", AttributeType::String)],
+        schema_defined: true,
+        sealed: false,
+        audit: false,
+        expiration_secs: None,
+        export: None,
+    }
+}
+
+fn store_config(config: &Config) -> StoreConfig {
+    StoreConfig {
+        map_size: usize::try_from(config.storage.map_bytes).unwrap_or(usize::MAX),
+        max_queue_time: config.storage.max_queue_time,
+        audit_retention: config.logging.audit_retention,
+        ..StoreConfig::new(&config.storage.directory)
+    }
+}
+
+fn log_config(config: &config::Config) -> telemetry::logs::LogConfig {
+    telemetry::logs::LogConfig {
+        level: config.logging.level.clone(),
+        file: config.logging.file.clone(),
+        std_streams: config.logging.std_streams,
+        development: config.mode == Mode::Dev,
+    }
+}

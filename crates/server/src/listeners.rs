@@ -1,0 +1,104 @@
+//! One listener for each configured port, all on the same workers.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use core_listener::{HttpConfig, ListenAddress, Listener, Server, ServerHandle, TlsAcceptor};
+use http_chain::Chains;
+use proto_mqtt::{Broker, MqttConfig};
+
+use crate::chains::Parts;
+use crate::config::Config;
+
+/// Binds every port and starts the workers.
+///
+/// # Errors
+///
+/// If a port cannot be bound; names the setting and the address.
+pub fn start(parts: &Parts<'_>, chains: &Chains, acceptor: Option<&TlsAcceptor>) -> anyhow::Result<ServerHandle> {
+    let config = parts.config;
+    let connections = config.http.max_connections.and_then(|limit| NonZeroUsize::new(limit as usize));
+    let mut server = Server::new(config.workers).max_connections(connections);
+    for (setting, address, secure) in http_ports(config) {
+        let Some(address) = address else { continue };
+        let chain = chains.chain_for(setting);
+        let listener = Listener::http(setting, address, http_config(config), move |_| chain.clone());
+        server = server.listen(with_tls(listener, acceptor.filter(|_| secure), config));
+    }
+    let broker = broker(parts);
+    for (setting, address, secure) in [
+        ("mqtt.network.port", &config.mqtt.port, false),
+        ("mqtt.network.securePort", &config.mqtt.secure_port, true),
+    ] {
+        let Some(address) = address.clone() else { continue };
+        let broker = Arc::clone(&broker);
+        let listener = Listener::raw(setting, address, move |_| {
+            let broker = Arc::clone(&broker);
+            move |io, conn, shutdown| proto_mqtt::serve(io, conn, shutdown, Arc::clone(&broker), None)
+        });
+        server = server.listen(with_tls(listener, acceptor.filter(|_| secure), config));
+    }
+    let (hub, directory) = (parts.hub.clone(), Arc::clone(&parts.directory));
+    let server = server.on_worker_start(move |worker| {
+        let (hub, directory) = (hub.clone(), Arc::clone(&directory));
+        async move {
+            match worker.0 {
+                // Users and roles are followed once, and their subscriptions are delivered on worker 0.
+                0 => {
+                    let follow = async {
+                        let Err(error) = directory.run().await;
+                        tracing::error!("changes of users and roles are not followed: {error}");
+                    };
+                    futures_util::future::join(hub.dispatch(worker), follow).await;
+                }
+                _ => hub.dispatch(worker).await,
+            }
+        }
+    });
+    Ok(server.start()?)
+}
+
+type HttpPort = (&'static str, Option<ListenAddress>, bool);
+
+fn http_ports(config: &Config) -> [HttpPort; 5] {
+    let operations = &config.operations;
+    let domain_socket = operations.domain_socket.clone().map(ListenAddress::Unix);
+    [
+        ("http.port", config.http.port.clone(), false),
+        ("http.securePort", config.http.secure_port.clone(), true),
+        ("operationsApi.network.port", operations.port.clone(), false),
+        ("operationsApi.network.securePort", operations.secure_port.clone(), true),
+        ("operationsApi.network.domainSocket", domain_socket, false),
+    ]
+}
+
+fn http_config(config: &Config) -> HttpConfig {
+    let mut http = HttpConfig::default();
+    http.http2 = config.http.http2;
+    http.headers_timeout = Some(config.http.headers_timeout);
+    http.keep_alive_timeout = Some(config.http.keep_alive_timeout);
+    http.request_timeout = Some(config.http.request_timeout);
+    http.max_header_bytes = config.http.max_header_bytes as usize;
+    http
+}
+
+fn with_tls(listener: Listener, acceptor: Option<&TlsAcceptor>, config: &Config) -> Listener {
+    match acceptor {
+        Some(acceptor) => {
+            listener.tls(acceptor.clone()).handshake_timeout(Some(config.http.tls_handshake_timeout))
+        }
+        None => listener,
+    }
+}
+
+/// The MQTT broker over the exported resources.
+pub fn broker(parts: &Parts<'_>) -> Arc<Broker> {
+    let config = parts.config;
+    let mqtt = MqttConfig {
+        max_packet_size: config.mqtt.max_packet_bytes,
+        require_authentication: config.mqtt.require_authentication,
+        authorize_local: config.authorize_local,
+        ..MqttConfig::default()
+    };
+    Arc::new(Broker::new(Arc::clone(&parts.registry), parts.authenticator(), mqtt))
+}
