@@ -68,7 +68,8 @@ pub type RecordStream = Pin<Box<dyn Stream<Item = Result<Vec<Record>, Error>> + 
 /// What a path addresses within a resource, and how the result is to be shaped.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Target {
-    /// The record, or the prefix of a sub-collection when `collection` is set; `None` is the whole resource.
+    /// The record; when `collection` is set, the text that every key of a sub-collection starts with, which
+    /// ends in `/` (as in [`Scope::Prefix`]). `None` is the whole resource.
     pub key: Option<Key>,
     /// Whether the path names a collection (it ended in `/`, or carries a query and no key).
     pub collection: bool,

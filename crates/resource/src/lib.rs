@@ -15,6 +15,7 @@
 
 pub mod access;
 pub mod catalog;
+pub mod coerce;
 mod context;
 mod contract;
 mod error;
