@@ -32,9 +32,7 @@ pub fn write(value: &Value, out: &mut Vec<u8>) {
             out.extend_from_slice(date.to_string().as_bytes());
             out.push(b'"');
         }
-        Value::Array(items) => {
-            write_sequence(out, b'[', b']', items.iter(), |item, out| write(item, out))
-        }
+        Value::Array(items) => write_sequence(out, b'[', b']', items.iter(), write),
         Value::Map(map) => write_sequence(out, b'{', b'}', map.iter(), |(name, value), out| {
             write_string(name, out);
             out.push(b':');
