@@ -49,6 +49,7 @@ impl<'a> Reader<'a> {
             return self.marked(mark);
         }
         match self.peek()? {
+            b'{' | b'[' if self.depth == MAX_DEPTH => Err(damaged("it is nested too deeply")),
             b'"' => self.string().map(Value::String),
             b'{' => self.map().map(Value::Map),
             b'[' => self.array().map(Value::Array),
@@ -59,7 +60,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Finds a member of the object that starts here, without decoding the others.
+    /// Finds a member of the object that starts here, reading past the others.
     pub(super) fn find_member(&mut self, wanted: &str) -> Result<Option<Span>> {
         let mut found = None;
         self.members(|reader, name| {
@@ -144,10 +145,7 @@ impl<'a> Reader<'a> {
         let mut out = Vec::new();
         loop {
             let rest = self.rest();
-            let stop = rest
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b'\\'))
-                .ok_or(damaged("a text has no end"))?;
+            let stop = memchr::memchr2(b'"', b'\\', rest).ok_or(damaged("a text has no end"))?;
             out.extend_from_slice(&rest[..stop]);
             self.at += stop + 1;
             match rest[stop] {
@@ -233,9 +231,6 @@ impl<'a> Reader<'a> {
         close: u8,
         mut item: impl FnMut(&mut Self) -> Result<()>,
     ) -> Result<()> {
-        if self.depth > MAX_DEPTH {
-            return Err(damaged("it is nested too deeply"));
-        }
         self.expect(open)?;
         if self.peek()? == close {
             self.at += 1;
