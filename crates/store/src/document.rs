@@ -392,7 +392,7 @@ impl Types<'_> {
     }
 
     /// The first entry at or after a place in the text.
-    fn from_start(self, start: usize) -> usize {
+    fn first_from(self, start: usize) -> usize {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = (low + high) / 2;

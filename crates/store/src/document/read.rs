@@ -29,7 +29,7 @@ impl<'a> Reader<'a> {
             text,
             at: start,
             types,
-            next_type: types.from_start(start),
+            next_type: types.first_from(start),
             depth: 0,
         }
     }
