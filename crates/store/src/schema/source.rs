@@ -12,7 +12,7 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     /// Line and column of a byte offset, both from 1. An offset beyond the text is its end.
     pub(super) fn position(&self, offset: usize) -> (u32, u32) {
-        let before = self.text.get(..offset).unwrap_or(self.text);
+        let before = &self.text[..self.text.floor_char_boundary(offset)];
         let line = before.matches('\n').count() + 1;
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before[line_start..].chars().count() + 1;

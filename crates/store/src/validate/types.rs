@@ -64,9 +64,10 @@ impl Checker {
             }
             _ => {}
         }
-        match scalar(kind, value) {
-            Some(stored) => *value = stored,
-            None => {
+        match fit(kind, value) {
+            Fit::AsItIs => {}
+            Fit::As(stored) => *value = stored,
+            Fit::No => {
                 let expected = expectation(kind);
                 let shown = shown(value);
                 self.violation(format!(
@@ -110,30 +111,46 @@ impl Checker {
     }
 }
 
-/// The stored form of a value, or `None` if it does not fit the type.
-fn scalar(kind: &AttributeType, value: &Value) -> Option<Value> {
-    let accepted = || Some(value.clone());
+/// Whether a value fits a type.
+enum Fit {
+    /// It is stored as it is.
+    AsItIs,
+    /// It is stored in this form.
+    As(Value),
+    No,
+}
+
+impl From<bool> for Fit {
+    fn from(fits: bool) -> Self {
+        if fits { Self::AsItIs } else { Self::No }
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Fit {
+    fn from(stored: Option<T>) -> Self {
+        stored.map_or(Self::No, |stored| Self::As(stored.into()))
+    }
+}
+
+fn fit(kind: &AttributeType, value: &Value) -> Fit {
     match (kind, value) {
-        (AttributeType::Any, _) => accepted(),
-        (AttributeType::Int, _) => whole(value)
-            .filter(|n| i32::try_from(*n).is_ok())
-            .map(Value::Int),
+        (AttributeType::Any, _)
+        | (AttributeType::Float, Value::Float(_))
+        | (AttributeType::Id | AttributeType::String, Value::String(_))
+        | (AttributeType::Boolean, Value::Bool(_)) => Fit::AsItIs,
+        (AttributeType::Int, _) => whole(value).filter(|n| i32::try_from(*n).is_ok()).into(),
         (AttributeType::Long, _) => whole(value)
             .filter(|n| (-LONG_MAX..=LONG_MAX).contains(n))
-            .map(Value::Int),
-        (AttributeType::Float, Value::Int(n)) => Some(Value::Float(*n as f64)),
-        (AttributeType::Float, Value::Float(_)) => accepted(),
-        (AttributeType::Id, Value::String(_)) => accepted(),
+            .into(),
+        (AttributeType::Float, Value::Int(n)) => Fit::As(Value::Float(*n as f64)),
         (AttributeType::Id, Value::Array(parts)) => {
             let texts = parts.iter().all(|part| matches!(part, Value::String(_)));
-            (texts && !parts.is_empty()).then(|| value.clone())
+            Fit::from(texts && !parts.is_empty())
         }
-        (AttributeType::String, Value::String(_)) => accepted(),
-        (AttributeType::Boolean, Value::Bool(_)) => accepted(),
-        (AttributeType::Date, _) => date(value).map(Value::Date),
-        (AttributeType::BigInt, _) => bigint(value),
-        (AttributeType::Bytes, _) => bytes(value).map(Value::Bytes),
-        _ => None,
+        (AttributeType::Date, _) => date(value).into(),
+        (AttributeType::BigInt, _) => bigint(value).into(),
+        (AttributeType::Bytes, _) => bytes(value).into(),
+        _ => Fit::No,
     }
 }
 
