@@ -257,6 +257,56 @@ pub struct SubscribeOptions {
     pub filter: Option<crate::Condition>,
 }
 
+impl SubscribeOptions {
+    /// Most events that [`previous_count`](Self::previous_count) may ask for.
+    pub const MAX_PREVIOUS_COUNT: u32 = 1000;
+
+    /// Sets one option from its name and text, as clients of all live protocols write it in a query:
+    /// `omitCurrent`, `startTime`, `previousCount`, `rawEvents`. `false` if there is no option of that name.
+    ///
+    /// ```
+    /// use resource::SubscribeOptions;
+    /// let mut options = SubscribeOptions::default();
+    /// assert!(options.set("previousCount", "10")?);
+    /// assert!(!options.set("breed", "Boxer")?);
+    /// assert_eq!(options.previous_count, Some(10));
+    /// # Ok::<(), resource::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// 400 if the text is no value of the option.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<bool, Error> {
+        match name {
+            "omitCurrent" => self.omit_current = flag(name, text)?,
+            "rawEvents" => self.raw_events = flag(name, text)?,
+            "startTime" => {
+                let millis = text.parse().ok().and_then(Timestamp::from_millis);
+                let expected = "milliseconds since the epoch";
+                self.start_time = Some(millis.ok_or_else(|| wrong(name, text, expected))?);
+            }
+            "previousCount" => {
+                let count = text.parse().ok();
+                let count = count.filter(|count| *count <= Self::MAX_PREVIOUS_COUNT);
+                let expected = "a whole number up to 1000";
+                self.previous_count = Some(count.ok_or_else(|| wrong(name, text, expected))?);
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+fn flag(name: &str, text: &str) -> Result<bool, Error> {
+    text.parse().map_err(|_| wrong(name, text, "true or false"))
+}
+
+fn wrong(name: &str, text: &str, expected: &str) -> Error {
+    Error::bad_request(format!(
+        "Invalid value for {name}: \"{text}\", expecting {expected}"
+    ))
+}
+
 /// Anything that answers at a path: a table, or code.
 ///
 /// Every method has a default that answers 405, so an implementation writes only what it offers. Methods
@@ -381,6 +431,32 @@ mod tests {
         assert_eq!(
             now(Bare.write(Vec::new(), &context)).unwrap_err().status(),
             405
+        );
+    }
+
+    #[test]
+    fn a_subscribe_option_needs_a_value_of_its_type() {
+        let mut options = SubscribeOptions::default();
+        for (name, text) in [
+            ("omitCurrent", ""),
+            ("rawEvents", "yes"),
+            ("startTime", "-1"),
+            ("startTime", "NaN"),
+            ("startTime", "soon"),
+            ("previousCount", "1001"),
+            ("previousCount", "1.5"),
+        ] {
+            assert_eq!(
+                options.set(name, text).unwrap_err().status(),
+                400,
+                "{name}={text}"
+            );
+        }
+        assert_eq!(options, SubscribeOptions::default());
+        assert_eq!(options.set("startTime", "1736432705270.2").ok(), Some(true));
+        assert_eq!(
+            options.start_time,
+            Timestamp::from_millis(1_736_432_705_270.2)
         );
     }
 

@@ -88,6 +88,12 @@ impl Subscription {
         self
     }
 
+    /// Local time up to which the state or history covers all events: once it is delivered, a subscriber that
+    /// comes back with this as its start time has missed nothing.
+    pub fn covered(&self) -> Timestamp {
+        self.covered
+    }
+
     /// Whether the state or history has been delivered completely.
     pub fn is_live(&self) -> bool {
         self.backlog.is_none()
