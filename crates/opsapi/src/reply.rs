@@ -1,0 +1,193 @@
+//! From the result of an operation to a response.
+
+use bytes::Bytes;
+use content::{Format, Layout, Sequence};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use http::{HeaderValue, StatusCode, header};
+use http_chain::{Body, Response};
+use resource::{Error, Map, Record, RecordStream, Value};
+
+use crate::Failure;
+
+/// What an operation answers.
+#[derive(Debug)]
+pub struct Reply(Content);
+
+#[derive(Debug)]
+enum Content {
+    Value(Value),
+    Records(Box<Records>),
+}
+
+impl Reply {
+    /// A result: an object or array as it is, anything else as `{"message": …}`.
+    pub fn value(value: impl Into<Value>) -> Self {
+        let value = match value.into() {
+            value @ (Value::Map(_) | Value::Array(_)) => value,
+            other => Value::Map(Map::from_iter([("message", other)])),
+        };
+        Self(Content::Value(value))
+    }
+
+    /// `{"message": text}`.
+    pub fn message(text: impl Into<String>) -> Self {
+        Self::value(text.into())
+    }
+
+    /// Records, written while they are read: memory does not grow with the result.
+    ///
+    /// Waits for the first batch, so that a search which fails at once has its own status. `attributes` are
+    /// the columns for formats that have columns.
+    ///
+    /// # Errors
+    ///
+    /// What the first batch answers.
+    pub async fn records(
+        mut records: RecordStream,
+        attributes: Option<Vec<String>>,
+    ) -> Result<Self, Error> {
+        let first = records.next().await.transpose()?.unwrap_or_default();
+        Ok(Self(Content::Records(Box::new(Records {
+            first,
+            rest: records,
+            attributes,
+        }))))
+    }
+
+    pub(crate) fn into_response(self, format: &Format) -> Response {
+        match self.0 {
+            Content::Value(value) => value_response(StatusCode::OK, &value, format),
+            Content::Records(records) => records.into_response(format),
+        }
+    }
+}
+
+impl Failure {
+    pub(crate) fn into_response(self, format: &Format) -> Response {
+        let status = StatusCode::from_u16(self.status());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        value_response(status, &Value::Map(self.into_body()), format)
+    }
+}
+
+fn value_response(status: StatusCode, value: &Value, format: &Format) -> Response {
+    match format.to_vec(value) {
+        Ok(bytes) => in_format(status, bytes, format),
+        Err(error) => {
+            tracing::error!(target: "operations", %error, "an answer could not be encoded");
+            Response::json_error(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
+        }
+    }
+}
+
+fn in_format(status: StatusCode, body: impl Into<Body>, format: &Format) -> Response {
+    let response = Response::with_body(status, body);
+    let mut response = match HeaderValue::from_str(format.content_type()) {
+        Ok(content_type) => response.with_header(header::CONTENT_TYPE, content_type),
+        Err(_) => response,
+    };
+    response.add_vary("Accept");
+    response
+}
+
+/// Records on their way out.
+struct Records {
+    first: Vec<Record>,
+    rest: RecordStream,
+    attributes: Option<Vec<String>>,
+}
+
+impl std::fmt::Debug for Records {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Records")
+            .field("first", &self.first)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Records {
+    /// A result of one batch is sent whole, with its length; a longer one as it is read.
+    fn into_response(mut self, format: &Format) -> Response {
+        let layout = Layout {
+            attributes: self.attributes.take(),
+            ..Layout::default()
+        };
+        let mut writer = Writer {
+            sequence: format.sequence(layout),
+            rest: self.rest,
+            state: State::Reading,
+        };
+        let mut chunk = Vec::new();
+        writer.batch(Ok(self.first), &mut chunk);
+        if let Some(next) = writer.rest.next().now_or_never() {
+            match next {
+                Some(batch) => writer.batch(batch, &mut chunk),
+                None => writer.finish(&mut chunk),
+            }
+        }
+        if writer.state == State::Complete {
+            return in_format(StatusCode::OK, chunk, format);
+        }
+        let chunks = stream::once(async { Ok(Bytes::from(chunk)) }).chain(writer.into_chunks());
+        in_format(StatusCode::OK, Body::from_stream(chunks), format)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// Everything is written.
+    Complete,
+    /// The source failed and the format cannot say so: the body must end abruptly.
+    Broken,
+}
+
+struct Writer {
+    sequence: Sequence,
+    rest: RecordStream,
+    state: State,
+}
+
+/// Ends a body in a way that its reader notices.
+#[derive(Debug, thiserror::Error)]
+#[error("the result could not be read to its end")]
+struct Interrupted;
+
+impl Writer {
+    fn batch(&mut self, batch: Result<Vec<Record>, Error>, out: &mut Vec<u8>) {
+        let written = batch.and_then(|records| {
+            records
+                .iter()
+                .try_for_each(|record| self.sequence.record(record, out))
+                .map_err(Error::from)
+        });
+        if let Err(error) = written {
+            tracing::error!(target: "operations", %error, "a result ended early");
+            self.state = match self.sequence.fail(&error, out) {
+                true => State::Complete,
+                false => State::Broken,
+            };
+        }
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        self.sequence.finish(out);
+        self.state = State::Complete;
+    }
+
+    fn into_chunks(self) -> impl futures_core::Stream<Item = Result<Bytes, Interrupted>> + Send {
+        stream::try_unfold(self, |mut writer| async move {
+            match writer.state {
+                State::Complete => return Ok(None),
+                State::Broken => return Err(Interrupted),
+                State::Reading => {}
+            }
+            let mut chunk = Vec::new();
+            match writer.rest.next().await {
+                Some(batch) => writer.batch(batch, &mut chunk),
+                None => writer.finish(&mut chunk),
+            }
+            Ok(Some((Bytes::from(chunk), writer)))
+        })
+    }
+}

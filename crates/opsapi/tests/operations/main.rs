@@ -1,0 +1,12 @@
+//! The Operations API through a chain, on databases in memory: one table of requests for each operation.
+
+mod describe;
+mod fixture;
+mod memory;
+mod permission;
+mod read;
+mod structure;
+mod system;
+mod transport;
+mod users;
+mod write;
