@@ -70,6 +70,9 @@ pub struct MessageProperties {
     pub correlation_data: Option<Bytes>,
     /// User Properties in order.
     pub user_properties: Vec<(String, String)>,
+    /// QoS (0 to 2) that the publisher used; subscribers get the message with no more. Not a property on the
+    /// wire, but it travels with them. `None` when unknown.
+    pub qos: Option<u8>,
 }
 
 /// One committed change, shared by all workers.

@@ -1,0 +1,194 @@
+//! Payloads to values and events to messages (`realtime.md` §4.8).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base::Timestamp;
+use bytes::Bytes;
+use resource::event::encoding_id;
+use resource::{Body, Delivery, Event, EventKind, Map, Phase, Value, json};
+
+use crate::codec::Message;
+use crate::session::{Origin, Publication, PublishRequest};
+use crate::{QoS, ReasonCode, Refusal};
+
+/// Content type of a payload that says nothing about itself.
+const OCTET_STREAM: &str = "application/octet-stream";
+const CONTENT_TYPE: &str = "contentType";
+const DATA: &str = "data";
+
+const JSON_PAYLOAD: u64 = encoding_id("mqtt/payload/json");
+const CONTENT_TYPE_OF_PAYLOAD: u64 = encoding_id("mqtt/content-type");
+
+/// The value in a payload: JSON when it starts like an object or array or says so, else bytes with their content
+/// type. `None` when there is no payload.
+pub(super) fn decode(request: &PublishRequest) -> Result<Option<Value>, Refusal> {
+    let properties = &request.properties;
+    let payload = &request.payload;
+    let invalid = |text: String| Refusal::new(ReasonCode::PayloadFormatInvalid, text);
+    if properties.payload_format_indicator == Some(1) && std::str::from_utf8(payload).is_err() {
+        return Err(invalid(
+            "the payload is announced as UTF-8, but is not".to_owned(),
+        ));
+    }
+    if payload.is_empty() {
+        return Ok(None);
+    }
+    let content_type = properties.content_type.as_deref();
+    if content_type.is_some_and(is_json) {
+        return json::from_slice(payload)
+            .map(Some)
+            .map_err(|error| invalid(error.to_string()));
+    }
+    if content_type.is_none() && matches!(payload[0], b'{' | b'[') {
+        if let Ok(value) = json::from_slice(payload) {
+            return Ok(Some(value));
+        }
+    }
+    Ok(Some(Value::Map(Map::from_iter([
+        (
+            CONTENT_TYPE,
+            Value::from(content_type.unwrap_or(OCTET_STREAM)),
+        ),
+        (DATA, Value::Bytes(payload.clone())),
+    ]))))
+}
+
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+/// Turns the events of one subscription into publications. Topic and payload are encoded once for all
+/// subscribers of a worker that see the resource under the same path.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    path: Arc<str>,
+    bare: bool,
+    /// Names the encoded topic among the encodings of a delivery.
+    topic_encoding: u64,
+}
+
+impl Publisher {
+    /// For a subscription to the resource at `path`; `bare` as in [`Source`](super::Source).
+    pub fn new(path: Arc<str>, bare: bool) -> Self {
+        let form = if bare { "bare" } else { "topic" };
+        Self {
+            topic_encoding: encoding_id(&format!("mqtt/{form}/{path}")),
+            path,
+            bare,
+        }
+    }
+
+    /// The publication of an event; `None` for an event that MQTT does not show, or that has no topic.
+    pub fn publication(&self, delivery: &Delivery, now: Instant) -> Option<Publication> {
+        let event = &delivery.event;
+        if event.kind == EventKind::Invalidate {
+            return None;
+        }
+        let topic = delivery.encode_once(self.topic_encoding, |event| self.topic(event));
+        if topic.is_empty() {
+            return None;
+        }
+        let properties = event.properties.clone();
+        let qos = properties
+            .as_ref()
+            .and_then(|properties| properties.qos)
+            .and_then(QoS::from_bits);
+        let expires_at = match expiry(event, now) {
+            Some(Err(Expired)) => return None,
+            Some(Ok(expires_at)) => Some(expires_at),
+            None => None,
+        };
+        let content_type = delivery.encode_once(CONTENT_TYPE_OF_PAYLOAD, content_type);
+        Some(Publication {
+            message: Message {
+                topic,
+                payload: delivery.encode_once(JSON_PAYLOAD, payload),
+                properties,
+                content_type: Some(content_type).filter(|text| !text.is_empty()),
+            },
+            qos: qos.unwrap_or(QoS::ExactlyOnce),
+            origin: match (delivery.phase, event.kind) {
+                (Phase::Initial, _) => Origin::Initial,
+                (_, EventKind::Message) => Origin::Message,
+                _ => Origin::Retained,
+            },
+            publisher: event.publisher.clone(),
+            expires_at,
+        })
+    }
+
+    /// T6: path, slash, key; the path and its slash for the resource itself.
+    fn topic(&self, event: &Event) -> Bytes {
+        use std::fmt::Write as _;
+        let mut topic = String::with_capacity(self.path.len() + 32);
+        topic.push_str(&self.path);
+        if !self.path.is_empty() && !(self.bare && event.key.is_none()) {
+            topic.push('/');
+        }
+        if let Some(key) = &event.key {
+            write!(topic, "{key}").expect("writing to a string");
+        }
+        Bytes::from(topic)
+    }
+}
+
+struct Expired;
+
+/// When a message is no longer worth delivering, on the monotonic clock.
+fn expiry(event: &Event, now: Instant) -> Option<Result<Instant, Expired>> {
+    let seconds = event.properties.as_ref()?.message_expiry_interval?;
+    let age_ms = (Timestamp::now().as_millis() - event.local_time.as_millis()).max(0.0);
+    let left =
+        Duration::from_secs(seconds.into()).checked_sub(Duration::from_secs_f64(age_ms / 1000.0));
+    Some(
+        left.filter(|left| !left.is_zero())
+            .map(|left| now + left)
+            .ok_or(Expired),
+    )
+}
+
+/// The value alone (P1): bytes for bytes with a content type, else JSON; nothing for a delete (P2).
+fn payload(event: &Event) -> Bytes {
+    let Some(body) = event
+        .body
+        .as_ref()
+        .filter(|_| event.kind != EventKind::Delete)
+    else {
+        return Bytes::new();
+    };
+    match raw(body) {
+        Some((_, data)) => data,
+        None => body.json(),
+    }
+}
+
+/// The content type of bytes, unless it says nothing.
+fn content_type(event: &Event) -> Bytes {
+    let typed = event
+        .body
+        .as_ref()
+        .and_then(raw)
+        .map(|(content_type, _)| content_type);
+    typed
+        .filter(|text| text != OCTET_STREAM)
+        .map(Bytes::from)
+        .unwrap_or_default()
+}
+
+fn raw(body: &Body) -> Option<(String, Bytes)> {
+    let Value::String(content_type) = body.attribute(CONTENT_TYPE)? else {
+        return None;
+    };
+    match body.attribute(DATA)? {
+        Value::Bytes(data) => Some((content_type, data)),
+        Value::String(text) => Some((content_type, Bytes::from(text))),
+        _ => None,
+    }
+}

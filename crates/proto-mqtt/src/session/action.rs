@@ -1,0 +1,108 @@
+//! What a session asks its driver to do.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use resource::MessageProperties;
+
+use crate::codec::SubscriptionOptions;
+use crate::{PacketId, QoS, Version};
+
+/// Something to be done outside of the session, in the order it is handed out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Find out who connects, end other connections with the same client identifier, and answer by
+    /// [`handle_authenticated`](super::Session::handle_authenticated).
+    Authenticate(AuthenticateRequest),
+    /// Publish, and answer by [`handle_published`](super::Session::handle_published) with the same
+    /// `acknowledgement`. Several may be under way; answers are given in the order of the requests
+    /// ([MQTT-4.6.0-2], [MQTT-4.6.0-3]).
+    Publish(PublishRequest),
+    /// Subscribe to all of these after everything before has been published, and answer by
+    /// [`handle_subscribed`](super::Session::handle_subscribed). Deliveries may start once that was called.
+    Subscribe(Vec<FilterRequest>),
+    /// Deliver nothing more for this subscription.
+    Unsubscribe(SubscriptionKey),
+}
+
+/// A CONNECT that needs an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthenticateRequest {
+    /// Protocol version.
+    pub version: Version,
+    /// Client identifier, given or assigned.
+    pub client_id: Arc<str>,
+    /// Credentials of the packet, if it has a user name.
+    pub login: Option<Login>,
+    /// Whether state of an earlier connection is to be discarded.
+    pub clean_start: bool,
+    /// How long the session is to outlive the connection, in seconds (5.0), or `u32::MAX` for Clean Session 0.
+    pub session_expiry_interval_s: u32,
+}
+
+/// User Name and Password of CONNECT. Debug output hides the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// User Name.
+    pub username: String,
+    /// Password; empty if absent.
+    pub password: Vec<u8>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The good news for an [`AuthenticateRequest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Admission {
+    /// Whether state of an earlier connection was resumed ([MQTT-3.2.2-3]).
+    pub session_present: bool,
+}
+
+/// A publication by the client, or its Will.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishRequest {
+    /// Topic Name, aliases resolved; not empty and without wildcards.
+    pub topic: Arc<str>,
+    /// Application Message, shared with the read buffer.
+    pub payload: Bytes,
+    /// Quality of service.
+    pub qos: QoS,
+    /// Whether it replaces (or, when empty, removes) the retained message.
+    pub retain: bool,
+    /// Properties that travel with it.
+    pub properties: Arc<MessageProperties>,
+    /// What the client waits for; `None` for QoS 0 and the Will.
+    pub acknowledgement: Option<Acknowledgement>,
+}
+
+/// The packet that acknowledges a publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acknowledgement {
+    /// QoS 1.
+    PubAck(PacketId),
+    /// QoS 2.
+    PubRec(PacketId),
+}
+
+/// One subscription of a session; never used again after it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionKey(pub(super) u64);
+
+/// One filter of a SUBSCRIBE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilterRequest {
+    /// Under which its publications are delivered. A key that is subscribed already is a replacement
+    /// ([MQTT-3.8.4-3]): nothing may be lost, and the state is sent again if the options say so.
+    pub key: SubscriptionKey,
+    /// Topic Filter, checked, not shared.
+    pub filter: Arc<str>,
+    /// Its options.
+    pub options: SubscriptionOptions,
+}

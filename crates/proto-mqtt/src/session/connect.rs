@@ -1,0 +1,173 @@
+//! CONNECT and CONNACK (sections 3.1 and 3.2).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::{Action, Admission, AuthenticateRequest, Login, PublishRequest, Session, State};
+use crate::codec::encode::{self, ConnAck};
+use crate::codec::{Connect, Frame, Packet, PacketType, Will, connect_version, decode};
+use crate::{CloseCause, DecodeError, ReasonCode, Refusal, Version};
+
+impl Session {
+    /// Answers the [`Action::Authenticate`]: CONNACK with success, or with the reason of the refusal and the end.
+    pub fn handle_authenticated(&mut self, result: Result<Admission, Refusal>, now: Instant) {
+        if !matches!(self.state, State::Authenticating) {
+            return; // closed in the meantime
+        }
+        match result {
+            Ok(admission) => {
+                let connack = self.connack(admission);
+                let version = self.v();
+                if self.try_send(|out| encode::connack(version, &connack, out)) {
+                    self.state = State::Connected;
+                    self.last_packet = now;
+                } else {
+                    self.close(CloseCause::AnswerTooLarge);
+                }
+            }
+            Err(refusal) => self.close(CloseCause::Refused(refusal)),
+        }
+    }
+
+    pub(super) fn handle_first_frame(&mut self, frame: &Frame) -> Result<(), CloseCause> {
+        // [MQTT-3.1.0-1]
+        if frame.packet_type() != PacketType::Connect {
+            return Err(self.out_of_order(frame.packet_type()));
+        }
+        self.client.version = version_of_answer(frame);
+        match decode(frame, Version::V5)? {
+            Packet::Connect(connect) => self.handle_connect(&connect, frame.body()),
+            other => Err(self.out_of_order(other.packet_type())),
+        }
+    }
+
+    fn handle_connect(&mut self, connect: &Connect<'_>, body: &Bytes) -> Result<(), CloseCause> {
+        self.client.keep_alive_s = connect.keep_alive_s;
+        self.client.max_packet_bytes = connect
+            .maximum_packet_size
+            .map_or(usize::MAX, |size| size.get() as usize);
+        self.client.problem_information = connect.request_problem_information;
+        self.client.session_expiry_interval_s = connect.session_expiry_interval_s;
+        self.outgoing
+            .set_window(connect.receive_maximum, &self.config);
+        if let Some(method) = connect.authentication_method {
+            // [MQTT-4.12.0-1]
+            return Err(CloseCause::Refused(Refusal::new(
+                ReasonCode::BadAuthenticationMethod,
+                format!("authentication method {method:?} is not supported"),
+            )));
+        }
+        self.take_client_id(connect)?;
+        self.will = connect.will.as_ref().map(|will| will_request(will, body));
+        self.state = State::Authenticating;
+        self.actions
+            .push_back(Action::Authenticate(AuthenticateRequest {
+                version: connect.version,
+                client_id: Arc::clone(&self.client.client_id),
+                login: connect.username.map(|username| Login {
+                    username: username.to_owned(),
+                    password: connect.password.unwrap_or_default().to_vec(),
+                }),
+                clean_start: connect.clean_start,
+                session_expiry_interval_s: match (connect.version.is_v5(), connect.clean_start) {
+                    (true, _) => connect.session_expiry_interval_s,
+                    (false, true) => 0,
+                    (false, false) => u32::MAX,
+                },
+            }));
+        Ok(())
+    }
+
+    /// [MQTT-3.1.3-6], [MQTT-3.1.3-7]; 3.1.1 wants an identifier from clients that want state to be kept
+    /// (3.1.1, [MQTT-3.1.3-8]), 3.1 always.
+    fn take_client_id(&mut self, connect: &Connect<'_>) -> Result<(), CloseCause> {
+        if !connect.client_id.is_empty() {
+            self.client.client_id = Arc::from(connect.client_id);
+            self.client.assigned = false;
+            return Ok(());
+        }
+        let may_be_empty = match connect.version {
+            Version::V5 => true,
+            Version::V3_1_1 => connect.clean_start,
+            Version::V3_1 => false,
+        };
+        match may_be_empty {
+            true => Ok(()),
+            false => Err(CloseCause::Refused(Refusal::new(
+                ReasonCode::ClientIdentifierNotValid,
+                "a client identifier is needed",
+            ))),
+        }
+    }
+
+    fn connack(&self, admission: Admission) -> ConnAck {
+        ConnAck {
+            session_present: admission.session_present,
+            reason: ReasonCode::Success,
+            reason_string: None,
+            // Sessions end with their connection: the client is told when it asked for more.
+            session_expiry_interval_s: (self.client.session_expiry_interval_s > 0).then_some(0),
+            receive_maximum: Some(self.config.receive_maximum.get()),
+            maximum_packet_size: Some(self.config.max_packet_size.get()),
+            assigned_client_identifier: self
+                .client
+                .assigned
+                .then(|| self.client.client_id.to_string()),
+            topic_alias_maximum: Some(self.config.topic_alias_maximum),
+            shared_subscriptions_unavailable: true,
+        }
+    }
+
+    /// The CONNACK of a connection that is not to be, where there is one to send.
+    pub(super) fn refuse_connect(&mut self, cause: &CloseCause) {
+        let (Some(version), Some(reason)) = (self.client.version, connack_reason(cause)) else {
+            return;
+        };
+        let is_refusal = matches!(
+            cause,
+            CloseCause::Refused(_)
+                | CloseCause::ShuttingDown
+                | CloseCause::Malformed(DecodeError::ProtocolLevel(_))
+        );
+        // 3.1.1, [MQTT-3.1.4-1]: a CONNECT that does not conform gets no answer.
+        if !version.is_v5() && !is_refusal {
+            return;
+        }
+        let mut connack = ConnAck::new(reason);
+        connack.reason_string = Some(cause.to_string());
+        if !self.try_send(|out| encode::connack(version, &connack, out)) {
+            connack.reason_string = None; // [MQTT-3.2.2-19]
+            self.try_send(|out| encode::connack(version, &connack, out));
+        }
+    }
+}
+
+/// In which form a CONNACK can be understood: for a level that is not served, the nearest one that is.
+fn version_of_answer(frame: &Frame) -> Option<Version> {
+    match connect_version(frame) {
+        Ok(version) => Some(version),
+        Err(DecodeError::ProtocolLevel(0..5)) => Some(Version::V3_1_1),
+        Err(DecodeError::ProtocolLevel(_)) => Some(Version::V5),
+        Err(_) => None,
+    }
+}
+
+fn connack_reason(cause: &CloseCause) -> Option<ReasonCode> {
+    match cause {
+        CloseCause::ShuttingDown => Some(ReasonCode::ServerUnavailable),
+        other => other.reason_code(),
+    }
+}
+
+fn will_request(will: &Will<'_>, body: &Bytes) -> PublishRequest {
+    PublishRequest {
+        topic: Arc::from(will.topic),
+        payload: body.slice_ref(will.payload),
+        qos: will.qos,
+        retain: will.retain,
+        properties: will.properties.to_message_properties(will.qos, body),
+        acknowledgement: None,
+    }
+}

@@ -1,0 +1,187 @@
+//! SUBSCRIBE and UNSUBSCRIBE (sections 3.8 to 3.11).
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use super::{Action, FilterRequest, Session, SubscriptionKey};
+use crate::codec::topic::TopicFilter;
+use crate::codec::{Subscribe, SubscriptionOptions, Unsubscribe, encode};
+use crate::{CloseCause, PacketId, QoS, ReasonCode, Refusal};
+
+/// The subscriptions of the session.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    by_filter: HashMap<Arc<str>, SubscriptionKey>,
+    by_key: HashMap<SubscriptionKey, Subscribed>,
+    last_key: u64,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Subscribed {
+    pub(super) qos: QoS,
+    pub(super) no_local: bool,
+    pub(super) retain_as_published: bool,
+    pub(super) identifier: Option<NonZeroU32>,
+}
+
+impl Subscriptions {
+    pub(super) fn get(&self, key: SubscriptionKey) -> Option<&Subscribed> {
+        self.by_key.get(&key)
+    }
+
+    fn insert(&mut self, request: &FilterRequest, identifier: Option<NonZeroU32>) {
+        let SubscriptionOptions {
+            qos,
+            no_local,
+            retain_as_published,
+            ..
+        } = request.options;
+        self.by_filter
+            .insert(Arc::clone(&request.filter), request.key);
+        self.by_key.insert(
+            request.key,
+            Subscribed {
+                qos,
+                no_local,
+                retain_as_published,
+                identifier,
+            },
+        );
+    }
+
+    /// [MQTT-3.10.4-1]: filters are compared character by character.
+    fn remove(&mut self, filter: &str) -> Option<SubscriptionKey> {
+        let key = self.by_filter.remove(filter)?;
+        self.by_key.remove(&key);
+        Some(key)
+    }
+}
+
+/// A SUBSCRIBE that waits for its results.
+#[derive(Debug)]
+pub(super) struct PendingSubscribe {
+    packet_id: PacketId,
+    identifier: Option<NonZeroU32>,
+    /// In the order of the filters ([MQTT-3.9.3-1]).
+    filters: Vec<Result<FilterRequest, Refusal>>,
+}
+
+impl Session {
+    /// Answers the filters of the [`Action::Subscribe`], in their order: SUBACK, then deliveries.
+    pub fn handle_subscribed(&mut self, results: Vec<Result<(), Refusal>>) {
+        let Some(pending) = self.subscribing.take().filter(|_| self.is_connected()) else {
+            return; // closed in the meantime
+        };
+        let mut results = results.into_iter();
+        let mut text = None;
+        let mut reasons = Vec::with_capacity(pending.filters.len());
+        for filter in pending.filters {
+            let granted = filter.and_then(|request| {
+                let missing = || Err(Refusal::new(ReasonCode::UnspecifiedError, "not answered"));
+                results.next().unwrap_or_else(missing)?;
+                self.subscriptions.insert(&request, pending.identifier);
+                Ok(ReasonCode::granted(request.options.qos))
+            });
+            reasons.push(granted.unwrap_or_else(|refusal| {
+                text.get_or_insert(refusal.text);
+                refusal.reason
+            }));
+        }
+        let (version, packet_id) = (self.v(), pending.packet_id);
+        let sent = self.send_with_text(text.as_deref(), |text, out| {
+            encode::suback(version, packet_id, &reasons, text, out);
+        });
+        if let Err(cause) = sent {
+            self.close(cause);
+        }
+    }
+
+    pub(super) fn handle_subscribe(&mut self, subscribe: &Subscribe<'_>) -> Result<(), CloseCause> {
+        let mut filters: Vec<Result<FilterRequest, Refusal>> =
+            Vec::with_capacity(subscribe.filters.len());
+        let mut requests: Vec<FilterRequest> = Vec::new();
+        let mut keys = HashMap::new();
+        for (filter, options) in &subscribe.filters {
+            let request =
+                self.check_filter(filter, &keys, requests.len())
+                    .map(|key| FilterRequest {
+                        key,
+                        filter: Arc::from(*filter),
+                        options: *options,
+                    });
+            if let Ok(request) = &request {
+                keys.insert(*filter, request.key);
+                requests.push(request.clone());
+            }
+            filters.push(request);
+        }
+        self.subscribing = Some(PendingSubscribe {
+            packet_id: subscribe.packet_id,
+            identifier: subscribe.identifier,
+            filters,
+        });
+        match requests.is_empty() {
+            true => self.handle_subscribed(Vec::new()),
+            false => self.actions.push_back(Action::Subscribe(requests)),
+        }
+        Ok(())
+    }
+
+    /// The key of a filter that may be subscribed to: the one it has, maybe since earlier in the same packet, or
+    /// a new one. `requested` filters of this packet have passed already.
+    fn check_filter(
+        &mut self,
+        text: &str,
+        earlier: &HashMap<&str, SubscriptionKey>,
+        requested: usize,
+    ) -> Result<SubscriptionKey, Refusal> {
+        let filter = TopicFilter::parse(text, self.v().is_v5())
+            .map_err(|error| Refusal::new(ReasonCode::TopicFilterInvalid, error.to_string()))?;
+        if filter.share_name.is_some() {
+            return Err(Refusal::new(
+                ReasonCode::SharedSubscriptionsNotSupported,
+                "shared subscriptions are not supported",
+            ));
+        }
+        let limit = self.config.max_subscriptions.get();
+        let known = earlier
+            .get(text)
+            .or_else(|| self.subscriptions.by_filter.get(text))
+            .copied();
+        let too_many = match known {
+            Some(_) => requested >= limit,
+            None => self.subscriptions.by_key.len() + requested >= limit,
+        };
+        if too_many {
+            return Err(Refusal::new(
+                ReasonCode::QuotaExceeded,
+                format!("a session may have {limit} subscriptions"),
+            ));
+        }
+        if let Some(key) = known {
+            return Ok(key);
+        }
+        self.subscriptions.last_key += 1;
+        Ok(SubscriptionKey(self.subscriptions.last_key))
+    }
+
+    pub(super) fn handle_unsubscribe(
+        &mut self,
+        unsubscribe: &Unsubscribe<'_>,
+    ) -> Result<(), CloseCause> {
+        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
+        for filter in &unsubscribe.filters {
+            reasons.push(match self.subscriptions.remove(filter) {
+                Some(key) => {
+                    self.actions.push_back(Action::Unsubscribe(key));
+                    ReasonCode::Success
+                }
+                None => ReasonCode::NoSubscriptionExisted,
+            });
+        }
+        let (version, packet_id) = (self.v(), unsubscribe.packet_id);
+        self.send(|out| encode::unsuback(version, packet_id, &reasons, out))
+    }
+}
