@@ -176,7 +176,7 @@ fn path(check: &mut Check<'_>, parameter: Parameter) -> Option<Vec<String>> {
 pub(super) fn sort(check: &mut Check<'_>, parameters: &resource::Map) -> Vec<SortKey> {
     let mut keys = Vec::new();
     let mut next = SORT.of(parameters);
-    let mut shown = SORT_SHOWN.to_owned();
+    let mut shown = check.shown(SORT);
     while let Some(value) = next {
         let Value::Map(map) = value else {
             check.complain(format!("'{shown}' must be an object"));
@@ -201,8 +201,6 @@ pub(super) fn sort(check: &mut Check<'_>, parameters: &resource::Map) -> Vec<Sor
     }
     keys
 }
-
-const SORT_SHOWN: &str = "sort";
 
 /// The attributes that a condition compares, by the first name of their path.
 pub(super) fn compared<'c>(condition: &'c Condition, out: &mut Vec<&'c [String]>) {
