@@ -57,7 +57,11 @@ pub(crate) struct Engine {
 impl Engine {
     /// Opens the file at `path`, which is made if missing. Readers that a killed process left behind are
     /// cleared; the engine needs no other recovery, since a commit that did not finish is not reachable.
-    pub(crate) fn open(path: &Path, map_size: usize, snapshots: usize) -> Result<Self, EngineError> {
+    pub(crate) fn open(
+        path: &Path,
+        map_size: usize,
+        snapshots: usize,
+    ) -> Result<Self, EngineError> {
         let readers = u32::try_from(snapshots).unwrap_or(u32::MAX / 2) + SPARE_READERS;
         let env = open_largest(path, map_size, readers)?;
         env.clear_stale_readers()?;
@@ -76,7 +80,9 @@ impl Engine {
             env: env.clone(),
         };
         if engine.meta.get(&txn, META_FORMAT)?.is_none() {
-            engine.meta.put(&mut txn, META_FORMAT, &FORMAT.to_be_bytes())?;
+            engine
+                .meta
+                .put(&mut txn, META_FORMAT, &FORMAT.to_be_bytes())?;
         }
         txn.commit()?;
         Ok(engine)
@@ -109,7 +115,11 @@ impl Engine {
     }
 
     /// Bytes that a sub-store takes.
-    pub(crate) fn sub_store_bytes(&self, store: &SubStore, txn: &RoTxn<'_>) -> Result<u64, EngineError> {
+    pub(crate) fn sub_store_bytes(
+        &self,
+        store: &SubStore,
+        txn: &RoTxn<'_>,
+    ) -> Result<u64, EngineError> {
         let stat = store.stat(txn)?;
         let pages = stat.branch_pages + stat.leaf_pages + stat.overflow_pages;
         Ok(pages as u64 * u64::from(stat.page_size))
@@ -119,7 +129,9 @@ impl Engine {
     pub(crate) fn format(&self) -> Result<u32, EngineError> {
         let txn = self.read()?;
         let stored = self.meta.get(&txn, META_FORMAT)?;
-        Ok(stored.and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes))
+        Ok(stored
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, u32::from_be_bytes))
     }
 }
 
@@ -150,15 +162,20 @@ impl Engine {
     /// A number that no table and no index of this database ever had.
     pub(crate) fn next_id(&self, txn: &mut RwTxn<'_>) -> Result<u32, EngineError> {
         let last = self.meta.get(txn, META_NEXT_ID)?;
-        let next = last.and_then(|bytes| bytes.try_into().ok()).map_or(1, u32::from_be_bytes);
-        self.meta.put(txn, META_NEXT_ID, &next.saturating_add(1).to_be_bytes())?;
+        let next = last
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(1, u32::from_be_bytes);
+        self.meta
+            .put(txn, META_NEXT_ID, &next.saturating_add(1).to_be_bytes())?;
         Ok(next)
     }
 }
 
 /// Reads the eight bytes of a time stamp; zero if they are none.
 pub(crate) fn read_time(bytes: &[u8]) -> Timestamp {
-    let bits = bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    let bits = bytes
+        .first_chunk()
+        .map_or(0, |bytes| u64::from_be_bytes(*bytes));
     Timestamp::from_bits(bits).unwrap_or(Timestamp::ZERO)
 }
 
@@ -167,7 +184,10 @@ pub(crate) type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// The keys that start with a number: from it to the next.
 pub(crate) fn id_range(id: u32) -> (Vec<u8>, Vec<u8>) {
-    (id.to_be_bytes().to_vec(), id.saturating_add(1).to_be_bytes().to_vec())
+    (
+        id.to_be_bytes().to_vec(),
+        id.saturating_add(1).to_be_bytes().to_vec(),
+    )
 }
 
 /// `id ++ rest`.
@@ -178,7 +198,11 @@ pub(crate) fn id_key(id: u32, rest: &[u8]) -> Vec<u8> {
     key
 }
 
-fn open_largest(path: &Path, map_size: usize, readers: u32) -> Result<Env<WithoutTls>, EngineError> {
+fn open_largest(
+    path: &Path,
+    map_size: usize,
+    readers: u32,
+) -> Result<Env<WithoutTls>, EngineError> {
     const PAGE: usize = 1 << 16;
     let mut size = map_size.max(PAGE).next_multiple_of(PAGE);
     loop {
@@ -206,10 +230,16 @@ fn is_out_of_memory(error: &heed::Error) -> bool {
     }
 }
 
-#[allow(unsafe_code, reason = "the engine maps the file into memory, which no type can make safe")]
+#[allow(
+    unsafe_code,
+    reason = "the engine maps the file into memory, which no type can make safe"
+)]
 fn open_env(path: &Path, map_size: usize, readers: u32) -> Result<Env<WithoutTls>, heed::Error> {
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
-    options.map_size(map_size).max_readers(readers).max_dbs(SUB_STORES);
+    options
+        .map_size(map_size)
+        .max_readers(readers)
+        .max_dbs(SUB_STORES);
     // SAFETY: `NO_SUB_DIR` only says that `path` is the file and not a directory; it weakens no guarantee.
     unsafe { options.flags(EnvFlags::NO_SUB_DIR) };
     // SAFETY: the map is only sound while nobody changes the file other than through the engine. The

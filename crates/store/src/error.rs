@@ -59,6 +59,9 @@ pub enum EngineError {
     /// The file of a copy cannot be written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// A change was refused after part of it was made, for example because a stored record is damaged.
+    #[error(transparent)]
+    Refused(resource::Error),
 }
 
 impl EngineError {
@@ -88,6 +91,7 @@ impl From<EngineError> for resource::Error {
             EngineError::Engine(heed::Error::Mdb(heed::MdbError::ReadersFull)) => {
                 Self::unavailable("Too many open queries, please try again later")
             }
+            EngineError::Refused(error) => error,
             other => Self::internal(format!("storage engine: {other}")),
         }
     }

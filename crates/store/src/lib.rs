@@ -1,9 +1,76 @@
-//! (being written)
+//! Transactional storage of resources: one file per database, one writer per file, readers that never wait.
+//!
+//! A [`Store`] opens the databases of a directory and hands out their tables as [`resource::Resource`]s; it is a
+//! [`resource::Catalog`]. Schema files become table definitions in [`schema`]; bodies, keys and query operands
+//! are checked in [`validate`].
+//!
+//! ```text
+//! Table::write ── prepare ─▶ commit queue ─▶ writer thread: stage ─▶ apply ─▶ durable commit
+//!  (a worker)     (checked)     (bounded)       (many transactions, one commit)     │
+//!                                                                     events ◀──────┤
+//!                                                              resource::Hub        ▼
+//! Table::get ───── one read of the engine, on the worker                        the answers
+//! Table::search ── plan ─▶ scan ─▶ pieces, on the query threads, from one snapshot
+//! Table::subscribe ─ live queue first, then a snapshot: current state or log, then live
+//! ```
+//!
+//! Invariants
+//! - What is acknowledged is durable. Records, indexes, log, counters and definitions of a database change in one
+//!   engine transaction.
+//! - A transaction that fails a condition leaves no trace and does not disturb those committed with it: it is
+//!   worked out completely before anything is changed.
+//! - Events are published after their commit, by one thread per database, in the order of the log.
+//! - Workers read single records and nothing else; everything that may wait for a disk runs on threads of the
+//!   store. Every queue and every set of snapshots has a bound.
+//!
+//! The engine is LMDB. A database left by a killed process needs no recovery. Its files must be on a local file
+//! system. Records are stored in the form described in [`document`], keys and index entries in the order of
+//! [`order`].
+//!
+//! Not here: protocols, users and roles (`auth` keeps them in tables of the `system` database), relationships
+//! and computed attributes, blobs, compaction at start.
+#![deny(unsafe_code)]
 
+mod apply;
+mod audit;
+mod batch;
+mod config;
+mod database;
 pub mod document;
+mod environment;
+mod error;
+mod expiry;
+mod filter;
 mod format;
+mod garbage;
+mod index;
+mod maintenance;
 pub mod order;
+mod plan;
+mod pool;
+mod prepare;
+mod pump;
+mod queue;
+mod record;
+mod replay;
+mod scan;
 pub mod schema;
+mod search;
+mod snapshot;
+mod stage;
+mod statistics;
+mod store;
+mod stored_table;
+mod structure;
+mod subscribe;
+mod table;
 pub mod validate;
+mod verify;
+mod writer;
 
+pub use crate::config::StoreConfig;
+pub use crate::error::{EngineError, StoreError};
 pub use crate::format::FormatError;
+pub use crate::store::{SYSTEM_DATABASE, Store};
+pub use crate::table::Table;
+pub use crate::verify::Verification;

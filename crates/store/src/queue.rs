@@ -90,14 +90,18 @@ impl<T> CommitQueue<T> {
             if state.closed {
                 return Taken::Closed;
             }
-            state = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                None => self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return Taken::Nothing,
-                Some(left) => {
-                    let waited = self.arrived.wait_timeout(state, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            state =
+                match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                    None => self
+                        .arrived
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner),
+                    Some(Duration::ZERO) => return Taken::Nothing,
+                    Some(left) => {
+                        let waited = self.arrived.wait_timeout(state, left);
+                        waited.unwrap_or_else(PoisonError::into_inner).0
+                    }
+                };
         }
         let mut taken = Vec::new();
         let mut taken_writes = 0;
@@ -149,7 +153,11 @@ mod tests {
         queue.push(2, 1).unwrap();
         let error = queue.push(3, 1).unwrap_err();
         assert_eq!(error.status(), 503);
-        assert!(error.message().starts_with("Outstanding write transactions"));
+        assert!(
+            error
+                .message()
+                .starts_with("Outstanding write transactions")
+        );
         assert!(matches!(queue.take(100, None), Taken::Items(items) if items == [1, 2]));
         queue.push(3, 1).unwrap();
     }

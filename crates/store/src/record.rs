@@ -39,7 +39,9 @@ impl Header {
 /// Parts a stored record into its header, the name of its author and its document.
 pub(crate) fn split(bytes: &[u8]) -> Result<(Header, &[u8], &[u8]), FormatError> {
     let damaged = || FormatError::new("record", "its header is incomplete");
-    let (fixed, rest) = bytes.split_first_chunk::<FIXED_BYTES>().ok_or_else(damaged)?;
+    let (fixed, rest) = bytes
+        .split_first_chunk::<FIXED_BYTES>()
+        .ok_or_else(damaged)?;
     let (author, document) = rest
         .split_at_checked(usize::from(fixed[25]))
         .ok_or_else(damaged)?;

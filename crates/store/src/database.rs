@@ -1,0 +1,87 @@
+//! What a database's writer, its tables and its queries share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use base::VersionClock;
+use resource::{Error, Hub};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::StoreConfig;
+use crate::environment::Engine;
+use crate::pool::Pool;
+use crate::queue::{CommitQueue, CommitQueueLimits};
+use crate::table::Table;
+use crate::writer::Command;
+
+/// What all databases of a store share.
+#[derive(Debug, Clone)]
+pub(crate) struct Common {
+    pub(crate) config: Arc<StoreConfig>,
+    pub(crate) hub: Hub,
+    pub(crate) clock: Arc<VersionClock>,
+    pub(crate) pool: Arc<Pool>,
+}
+
+/// One database.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) name: Arc<str>,
+    pub(crate) common: Common,
+    /// Work for the writer thread.
+    pub(crate) queue: CommitQueue<Command>,
+    /// Tables by name; replaced by the writer thread alone.
+    pub(crate) tables: ArcSwap<BTreeMap<String, Arc<Table>>>,
+    /// `None` once the database is closed, so that handles of its tables do not keep the file.
+    engine: ArcSwapOption<Engine>,
+    snapshots: Arc<Semaphore>,
+}
+
+impl Database {
+    pub(crate) fn new(name: &str, common: Common, engine: Arc<Engine>) -> Arc<Self> {
+        let config = &common.config;
+        let queue = CommitQueue::new(CommitQueueLimits {
+            transactions: config.max_queued_transactions,
+            writes: config.max_queued_writes,
+            time: config.max_transaction_queue_time,
+        });
+        Arc::new(Self {
+            name: Arc::from(name),
+            queue,
+            tables: ArcSwap::default(),
+            engine: ArcSwapOption::new(Some(engine)),
+            snapshots: Arc::new(Semaphore::new(config.max_snapshots)),
+            common,
+        })
+    }
+
+    /// The open file.
+    ///
+    /// # Errors
+    ///
+    /// 503 when the database was closed or dropped.
+    pub(crate) fn engine(&self) -> Result<Arc<Engine>, Error> {
+        self.engine
+            .load_full()
+            .ok_or_else(|| Error::unavailable(format!("database '{}' is closed", self.name)))
+    }
+
+    /// The right to hold a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// 503 when too many are held.
+    pub(crate) fn snapshot_permit(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.snapshots)
+            .try_acquire_owned()
+            .map_err(|_| Error::unavailable("Too many open queries, please try again later"))
+    }
+
+    /// Lets go of the file and of the tables. Snapshots that are still held keep it open until they end.
+    pub(crate) fn close(&self) -> Option<Arc<Engine>> {
+        self.queue.close();
+        self.tables.store(Arc::default());
+        self.engine.swap(None)
+    }
+}

@@ -1,0 +1,327 @@
+//! A table as a resource.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use base::Timestamp;
+use resource::access::require_any;
+use resource::{
+    Action, Answer, Context, Error, Key, Methods, Record, RecordStream, Resource, Scope, SourceId,
+    SubscribeOptions, Subscription, TableDefinition, Target, Write, WriteKind, WriteOutcome,
+    Written,
+};
+use tokio::sync::oneshot;
+
+use crate::database::Database;
+use crate::document::{Dictionary, StoredDocument};
+use crate::environment::id_key;
+use crate::error::EngineError;
+use crate::filter::Filter;
+use crate::order;
+use crate::prepare::{Author, PreparedWrite, prepare};
+use crate::pump::{self, Pump};
+use crate::record;
+use crate::search::{Readable, Search};
+use crate::snapshot::Found;
+use crate::stored_table::{StoredTable, TableId};
+use crate::structure::missing_table;
+use crate::writer::{Command, Transaction};
+use crate::{subscribe, validate};
+
+/// Records that `delete_matching` removes in one transaction.
+const DELETE_BATCH: usize = 10_000;
+
+/// A table of a [`Store`](crate::Store).
+///
+/// It stays the same object when its schema changes. After a drop it answers 404.
+#[derive(Debug)]
+pub struct Table {
+    this: std::sync::Weak<Self>,
+    id: TableId,
+    name: String,
+    source: SourceId,
+    database: Arc<Database>,
+    stored: ArcSwap<StoredTable>,
+    dictionary: ArcSwap<Dictionary>,
+    dropped: AtomicBool,
+}
+
+impl Table {
+    pub(crate) fn new(
+        database: &Arc<Database>,
+        stored: StoredTable,
+        dictionary: Dictionary,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            id: stored.id,
+            name: stored.definition.table.clone(),
+            source: SourceId::next(),
+            database: Arc::clone(database),
+            stored: ArcSwap::from_pointee(stored),
+            dictionary: ArcSwap::from_pointee(dictionary),
+            dropped: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn id(&self) -> TableId {
+        self.id
+    }
+
+    pub(crate) fn table_name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn source(&self) -> SourceId {
+        self.source
+    }
+
+    pub(crate) fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
+    pub(crate) fn stored(&self) -> Arc<StoredTable> {
+        self.stored.load_full()
+    }
+
+    pub(crate) fn replace_stored(&self, stored: Arc<StoredTable>) {
+        self.stored.store(stored);
+    }
+
+    pub(crate) fn dictionary(&self) -> Arc<Dictionary> {
+        self.dictionary.load_full()
+    }
+
+    pub(crate) fn replace_dictionary(&self, dictionary: Arc<Dictionary>) {
+        self.dictionary.store(dictionary);
+    }
+
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.dropped.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn mark_dropped(&self) {
+        self.dropped.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn missing(&self) -> Error {
+        missing_table(&self.database.name, &self.name)
+    }
+
+    fn arc(&self) -> Arc<Self> {
+        self.this
+            .upgrade()
+            .expect("a borrowed table is held by an Arc")
+    }
+
+    fn access(&self, context: &Context, actions: &[Action]) -> Result<Readable, Error> {
+        let access = require_any(context, &self.database.name, &self.name, actions)?;
+        Ok(Readable {
+            attributes: access.attributes,
+            primary_key: self.stored.load().definition.primary_key.clone(),
+        })
+    }
+
+    fn read(&self, target: &Target, context: &Context) -> Result<Option<Record>, Error> {
+        let readable = self.access(context, &[Action::Read])?;
+        if self.is_dropped() {
+            return Err(self.missing());
+        }
+        let Some(key) = &target.key else {
+            return Err(Error::bad_request("A record is addressed by its key"));
+        };
+        let encoded_key = order::encode_key(key)?;
+        match self.read_record(encoded_key)? {
+            Some(found) => crate::search::record(found, &readable).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn read_record(&self, encoded_key: Vec<u8>) -> Result<Option<Found>, Error> {
+        let engine = self.database.engine()?;
+        let txn = engine.read()?;
+        let stored = engine.records.get(&txn, &id_key(self.id, &encoded_key));
+        let Some(bytes) = stored.map_err(EngineError::from)? else {
+            return Ok(None);
+        };
+        let (header, _, document) = record::split(bytes)?;
+        if header.is_expired(Timestamp::now()) {
+            return Ok(None);
+        }
+        let bytes = bytes::Bytes::copy_from_slice(document);
+        // Names are shared before the commit that uses them, so those loaded now are all that were read.
+        let document = StoredDocument::open(bytes, self.dictionary())?;
+        Ok(Some(Found {
+            encoded_key,
+            header,
+            document: Arc::new(document),
+        }))
+    }
+
+    fn new_search(&self, target: &Target, readable: Readable) -> Search {
+        let prefix = target.key.as_ref().map(Key::to_string);
+        Search::new(&self.arc(), target.query.clone(), prefix, readable)
+    }
+
+    async fn delete_all(&self, target: &Target, context: &Context) -> Result<u64, Error> {
+        let readable = self.access(context, &[Action::Delete])?;
+        self.access(context, &[Action::Read])?;
+        let stored = self.stored();
+        let may_read = |name: &str| readable.allows(name);
+        let condition = target.query.condition.as_ref();
+        let filter =
+            condition.map(|condition| Filter::compile(condition, &stored.definition, &may_read));
+        let filter = filter.transpose()?.map(Arc::new);
+        let mut search = Some(self.new_search(target, readable));
+        let mut deleted = 0;
+        while let Some(mut unfinished) = search.take() {
+            let (keys, rest) = pump::run(&self.database.common.pool, move || {
+                let (keys, done) = collect_keys(&mut unfinished)?;
+                Ok((keys, (!done).then_some(unfinished)))
+            })
+            .await?;
+            search = rest;
+            deleted += self.delete_keys(keys, filter.as_ref(), context).await?;
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_keys(
+        &self,
+        keys: Vec<Key>,
+        filter: Option<&Arc<Filter>>,
+        context: &Context,
+    ) -> Result<u64, Error> {
+        let table = self.arc();
+        let prepare_one = |key| {
+            let mut write = prepare(
+                &table,
+                Write::new(Some(key), WriteKind::Delete, None),
+                context,
+            )?;
+            // It may have changed since the search.
+            write.only_if = filter.cloned();
+            Ok(write)
+        };
+        let writes = keys
+            .into_iter()
+            .map(prepare_one)
+            .collect::<Result<Vec<_>, Error>>()?;
+        let written = commit(&self.database, writes, context)?.await?;
+        let deleted = written
+            .iter()
+            .filter(|written| written.outcome == WriteOutcome::Deleted);
+        Ok(deleted.count() as u64)
+    }
+}
+
+/// Up to [`DELETE_BATCH`] keys of matches, roughly; `true` after the last ones.
+fn collect_keys(search: &mut Search) -> Result<(Vec<Key>, bool), Error> {
+    let mut keys = Vec::new();
+    loop {
+        let (found, done) = search.next_found(&|| false)?;
+        for found in found {
+            keys.push(found.key()?);
+        }
+        if done || keys.len() >= DELETE_BATCH {
+            return Ok((keys, done));
+        }
+    }
+}
+
+/// Queues a transaction; the future gives its result. Dropping the future does not undo the transaction.
+///
+/// # Errors
+///
+/// 503 when the queue is full.
+pub(crate) fn commit(
+    database: &Database,
+    writes: Vec<PreparedWrite>,
+    context: &Context,
+) -> Result<impl Future<Output = Result<Vec<Written>, Error>> + Send + use<>, Error> {
+    let (reply, answer) = oneshot::channel();
+    let count = writes.len();
+    let transaction = Transaction {
+        writes,
+        author: Author::of(context),
+        reply,
+    };
+    if count > 0 {
+        database
+            .queue
+            .push(Command::Transaction(transaction), count)?;
+    } else {
+        drop(transaction.reply.send(Ok(Vec::new())));
+    }
+    Ok(async move {
+        let lost = || Err(Error::internal("the writer of the database failed"));
+        answer.await.unwrap_or_else(|_| lost())
+    })
+}
+
+impl Resource for Table {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn methods(&self) -> Methods {
+        Methods::TABLE
+    }
+
+    fn table(&self) -> Option<Arc<TableDefinition>> {
+        Some(Arc::clone(&self.stored.load().definition))
+    }
+
+    fn parse_key(&self, text: &str) -> Result<Key, Error> {
+        validate::key_from_text(&self.stored.load().definition, text)
+    }
+
+    fn authorize(&self, context: &Context, actions: &[Action]) -> Result<(), Error> {
+        require_any(context, &self.database.name, &self.name, actions).map(drop)
+    }
+
+    fn get<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, Option<Record>> {
+        Answer::ready(self.read(target, context))
+    }
+
+    fn search<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, RecordStream> {
+        let readable = match self.access(context, &[Action::Read]) {
+            Ok(readable) => readable,
+            Err(error) => return Answer::ready(Err(error)),
+        };
+        let mut search = self.new_search(target, readable);
+        Answer::pending(async move {
+            let pool = &self.database.common.pool;
+            let search = pump::run(pool, move || search.begin().map(|()| search)).await?;
+            let stream: RecordStream = Box::pin(Pump::new(Arc::clone(pool), search));
+            Ok(stream)
+        })
+    }
+
+    fn write<'a>(&'a self, writes: Vec<Write>, context: &'a Context) -> Answer<'a, Vec<Written>> {
+        let table = self.arc();
+        let prepared = writes
+            .into_iter()
+            .map(|write| prepare(&table, write, context))
+            .collect::<Result<Vec<_>, _>>();
+        match prepared.and_then(|writes| commit(&self.database, writes, context)) {
+            Ok(answer) => Answer::pending(answer),
+            Err(error) => Answer::ready(Err(error)),
+        }
+    }
+
+    fn delete_matching<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, u64> {
+        Answer::pending(self.delete_all(target, context))
+    }
+
+    fn subscribe<'a>(
+        &'a self,
+        scope: Scope,
+        options: &'a SubscribeOptions,
+        context: &'a Context,
+    ) -> Answer<'a, Subscription> {
+        let table = self.arc();
+        Answer::pending(async move { subscribe::subscribe(&table, scope, options, context).await })
+    }
+}
