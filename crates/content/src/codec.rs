@@ -93,6 +93,11 @@ pub trait Codec: Send + Sync {
         Direction::Both
     }
 
+    /// Whether records are lines of columns, so that [`Layout::attributes`] matter. Default: no.
+    fn has_columns(&self) -> bool {
+        false
+    }
+
     /// Reads one value, all of `bytes`.
     ///
     /// # Errors

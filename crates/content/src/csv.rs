@@ -90,6 +90,9 @@ impl Codec for Csv {
     fn weight(&self) -> f32 {
         0.1
     }
+    fn has_columns(&self) -> bool {
+        true
+    }
     /// Cells are read by the declared types of the table's attributes, or by their look.
     fn decode(&self, bytes: &[u8], context: &DecodeContext<'_>) -> Result<Value, DecodeError> {
         let attribute = |name: &str| context.table?.attribute(name);

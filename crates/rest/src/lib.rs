@@ -1,0 +1,52 @@
+//! Resources over HTTP: a URL is a record, a collection, a query or a property.
+//!
+//! [`Rest`] is a handler of an `http_chain` chain. It finds the resource that is exported at the path of a
+//! request, or hands the request back; it turns method, URL, headers and body into calls of
+//! [`resource::Resource`], and answers into responses:
+//!
+//! ```text
+//! request ─▶ route (R1-R9) ─▶ target (URL grammar) ─▶ query ─▶ Resource::get, search, write, …
+//!                                                                        │
+//! response ◀─ problem, or content in the negotiated type ◀─ conditional ◀┘
+//! ```
+//!
+//! [`query`] is the query language of URLs, usable by itself. Rule ids in comments and names of tests
+//! (`G1`, `U2`, `D4`, …) are those of the REST specification of this project; RFC 9110 is behind the
+//! methods, statuses and conditional requests, RFC 9457 behind error bodies.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use http_chain::{Chain, Stage};
+//! use rest::{Rest, RestConfig};
+//!
+//! let registry = Arc::new(resource::Registry::new());
+//! let rest = Rest::new(Arc::clone(&registry), RestConfig::default());
+//! let chain = Chain::new([("rest", Stage::handler(rest))]);
+//! # let _ = chain;
+//! ```
+//!
+//! Not here: media types (`content`), event streams and WebSockets (`proto-sse`, `proto-ws`), which look
+//! like GET and stand before this handler, storage, authentication (`http_chain::auth`).
+//! Not built yet, and refused by name: fields of related records in `select`, `group-by`, COPY and MOVE.
+#![forbid(unsafe_code)]
+
+mod address;
+mod call;
+mod collection;
+mod conditional;
+mod config;
+mod describe;
+mod etag;
+mod failure;
+mod handler;
+mod location;
+pub mod query;
+mod raw;
+mod read;
+mod route;
+mod verb;
+mod write;
+
+pub use crate::config::{ErrorFormat, RestConfig};
+pub use crate::etag::EntityTag;
+pub use crate::handler::Rest;

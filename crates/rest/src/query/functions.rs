@@ -1,0 +1,146 @@
+//! `select`, `limit` and `sort` (`rest.md` §7.7).
+
+use http_chain::percent;
+use resource::{Query, Select, SelectItem, SortKey};
+
+/// What is wrong, and where in the arguments.
+pub(super) type Misfit = (String, usize);
+
+/// Applies `name(arguments)` to the query; of several calls the last one counts.
+pub(super) fn apply(name: &str, arguments: &str, query: &mut Query) -> Result<(), Misfit> {
+    match name {
+        "select" => query.select = Some(select(arguments)?),
+        "limit" => (query.offset, query.limit) = limit(arguments)?,
+        "sort" => query.sort = sort(arguments)?,
+        "group-by" => return Err(("group-by is not supported yet".to_owned(), 0)),
+        _ => return Err((format!("unknown query function call {name}"), 0)),
+    }
+    Ok(())
+}
+
+fn select(arguments: &str) -> Result<Select, Misfit> {
+    if let Some(inner) = arguments.strip_prefix('[') {
+        let Some(inner) = inner.strip_suffix(']') else {
+            return Err((
+                "expected ] at the end of select".to_owned(),
+                arguments.len(),
+            ));
+        };
+        return Ok(Select::Array(items(inner, 1)?));
+    }
+    let mut items = items(arguments, 0)?;
+    match (items.len(), arguments.ends_with(',')) {
+        (1, false) => Ok(Select::One(items.remove(0))),
+        _ => Ok(Select::Object(items)),
+    }
+}
+
+/// Names separated by commas; one comma may follow the last.
+fn items(list: &str, offset: usize) -> Result<Vec<SelectItem>, Misfit> {
+    let list = list.strip_suffix(',').unwrap_or(list);
+    parts(list, offset)
+        .map(|(name, at)| item(name, at))
+        .collect()
+}
+
+fn item(name: &str, at: usize) -> Result<SelectItem, Misfit> {
+    if name.is_empty() {
+        return Err(("expected a name in select".to_owned(), at));
+    }
+    if let Some(end) = name.find(['{', '[', '.', '(']) {
+        let message = format!("select within '{}' is not supported yet", &name[..end]);
+        return Err((message, at + end));
+    }
+    if let Some(wrong) = name.find(['}', ']']) {
+        return Err(("unexpected bracket in select".to_owned(), at + wrong));
+    }
+    if name == "$distance" {
+        return Err(("select of '$distance' is not supported yet".to_owned(), at));
+    }
+    decode(name, at).map(SelectItem::named)
+}
+
+fn limit(arguments: &str) -> Result<(u64, Option<u64>), Misfit> {
+    let number = |text: &str, at: usize| {
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse::<u64>() {
+            Ok(number) if is_number => Ok(number),
+            _ => Err((format!("limit takes whole numbers, found '{text}'"), at)),
+        }
+    };
+    let Some((start, end)) = arguments.split_once(',') else {
+        return Ok((0, Some(number(arguments, 0)?)));
+    };
+    let (offset, end) = (number(start, 0)?, number(end, start.len() + 1)?);
+    match end.checked_sub(offset) {
+        Some(count) => Ok((offset, Some(count))),
+        None => Err(("limit ends before it starts".to_owned(), 0)),
+    }
+}
+
+fn sort(arguments: &str) -> Result<Vec<SortKey>, Misfit> {
+    parts(arguments, 0)
+        .map(|(key, at)| sort_key(key, at))
+        .collect()
+}
+
+fn sort_key(key: &str, at: usize) -> Result<SortKey, Misfit> {
+    // `+` may arrive encoded, or as the space that a form makes of it.
+    let signs = [
+        ("-", true),
+        ("+", false),
+        ("%2B", false),
+        ("%2b", false),
+        ("%20", false),
+    ];
+    let (path, descending) = signs
+        .iter()
+        .find_map(|(sign, descending)| Some((key.strip_prefix(sign)?, *descending)))
+        .unwrap_or((key, false));
+    let at = at + key.len() - path.len();
+    Ok(SortKey {
+        attribute: attribute(path, at)?,
+        descending,
+    })
+}
+
+/// S2: the path of an attribute, split at its dots.
+pub(super) fn attribute(path: &str, at: usize) -> Result<Vec<String>, Misfit> {
+    let mut at = at;
+    let mut names = Vec::new();
+    for name in path.split('.') {
+        if name.is_empty() {
+            return Err(("expected the name of an attribute".to_owned(), at));
+        }
+        names.push(decode(name, at)?);
+        at += name.len() + 1;
+    }
+    Ok(names)
+}
+
+fn decode(text: &str, at: usize) -> Result<String, Misfit> {
+    match percent::decode(text) {
+        Ok(decoded) => Ok(decoded.into_owned()),
+        Err(error) => Err((error.to_string(), at)),
+    }
+}
+
+/// The parts between the commas outside of brackets, and where each begins.
+fn parts(list: &str, offset: usize) -> impl Iterator<Item = (&str, usize)> {
+    let mut start = Some(0);
+    std::iter::from_fn(move || {
+        let from = start?;
+        let mut depth = 0_usize;
+        let end = list[from..].find(|character| {
+            match character {
+                '{' | '[' | '(' => depth += 1,
+                '}' | ']' | ')' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            character == ',' && depth == 0
+        });
+        start = end.map(|end| from + end + 1);
+        let part = &list[from..end.map_or(list.len(), |end| from + end)];
+        Some((part, offset + from))
+    })
+}

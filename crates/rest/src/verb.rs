@@ -1,0 +1,91 @@
+//! The methods of HTTP, as far as they mean something here (`rest.md` §3).
+
+use http::Method;
+use resource::Methods;
+
+/// A method this interface recognizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Options,
+    Query,
+    Copy,
+    Move,
+    Trace,
+    Brew,
+}
+
+impl Verb {
+    pub(crate) fn of(method: &Method) -> Option<Self> {
+        Some(match method.as_str() {
+            "GET" => Self::Get,
+            "HEAD" => Self::Head,
+            "POST" => Self::Post,
+            "PUT" => Self::Put,
+            "PATCH" => Self::Patch,
+            "DELETE" => Self::Delete,
+            "OPTIONS" => Self::Options,
+            "QUERY" => Self::Query,
+            "COPY" => Self::Copy,
+            "MOVE" => Self::Move,
+            "TRACE" => Self::Trace,
+            "BREW" => Self::Brew,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Query => "QUERY",
+            Self::Copy => "COPY",
+            Self::Move => "MOVE",
+            Self::Trace => "TRACE",
+            Self::Brew => "BREW",
+        }
+    }
+
+    /// Whether a resource with these methods answers it anywhere.
+    pub(crate) fn is_in(self, methods: Methods) -> bool {
+        match self {
+            Self::Get | Self::Head | Self::Query => methods.get,
+            Self::Post => methods.create || methods.post,
+            Self::Put => methods.put,
+            Self::Patch => methods.patch,
+            Self::Delete => methods.delete,
+            Self::Options => true,
+            Self::Copy | Self::Move | Self::Trace | Self::Brew => false,
+        }
+    }
+}
+
+/// The value of `Allow`: what is implemented. TRACE is not among it, as it is never answered.
+pub(crate) fn allow(methods: Methods) -> String {
+    let verbs = [
+        Verb::Get,
+        Verb::Head,
+        Verb::Post,
+        Verb::Put,
+        Verb::Patch,
+        Verb::Delete,
+        Verb::Options,
+        Verb::Query,
+    ];
+    let allowed: Vec<&str> = verbs
+        .into_iter()
+        .filter(|verb| verb.is_in(methods))
+        .map(Verb::name)
+        .collect();
+    allowed.join(", ")
+}
