@@ -100,6 +100,31 @@ pub struct Event {
     pub properties: Option<Arc<MessageProperties>>,
 }
 
+impl Event {
+    /// An event of `source` whose version and place in the log are both `at`, which must be later than that of
+    /// every earlier event of the same source. For resources made of code.
+    pub fn new(
+        source: SourceId,
+        kind: EventKind,
+        key: Option<Key>,
+        body: Option<Body>,
+        at: Timestamp,
+    ) -> Self {
+        Self {
+            source,
+            kind,
+            key,
+            body,
+            delta: None,
+            version: at,
+            local_time: at,
+            begin_transaction: true,
+            publisher: None,
+            properties: None,
+        }
+    }
+}
+
 /// Why a subscriber gets an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
