@@ -1,0 +1,150 @@
+//! The handler: from a request to an open stream, or why not.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use base::{Shutdown, WorkerId};
+use http::{HeaderValue, Method, StatusCode, header};
+use http_chain::{Body, BoxFuture, Handler, Request, Response};
+use resource::registry::Entry;
+use resource::{Action, Authenticator, Context, Error, Protocol, Registry};
+
+use crate::config::SseConfig;
+use crate::failure;
+use crate::statistics::{SseStatistics, Statistics, StreamCount};
+use crate::stream::{EventStream, Permission};
+use crate::target::Target;
+
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
+/// Tells a proxy to pass events on at once.
+const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
+
+/// Answers GET requests for event streams; see the [crate](crate).
+///
+/// Place: inside authentication, before the handler of REST, to which the same request would be a GET with a
+/// media type it cannot produce.
+#[derive(Clone)]
+pub struct Sse {
+    registry: Arc<Registry>,
+    config: Arc<SseConfig>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    statistics: Arc<Statistics>,
+}
+
+impl Sse {
+    /// Streams of the resources in `registry`.
+    pub fn new(registry: Arc<Registry>, config: SseConfig) -> Self {
+        Self {
+            registry,
+            config: Arc::new(config),
+            authenticator: None,
+            statistics: Arc::default(),
+        }
+    }
+
+    /// Asks `authenticator` again and again whether the caller of a stream still exists and may still read.
+    /// Without one, a stream keeps the permission it began with.
+    #[must_use]
+    pub fn with_authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// Totals of all workers since the start. Clones of a handler count together.
+    pub fn statistics(&self) -> SseStatistics {
+        self.statistics.read()
+    }
+
+    async fn open(&self, entry: Entry, rest: &str, request: &Request) -> Result<Response, Error> {
+        let resource = entry.resource?;
+        let mut target = Target::parse(&*resource, &self.config.types, rest, request.query())?;
+        if let Some(id) = request.header("last-event-id") {
+            target.resume(id);
+        }
+        let worker = request.conn().map_or(WorkerId(0), |conn| conn.worker);
+        let context = Context::new(request.caller().clone(), worker, Protocol::Sse);
+        resource.authorize(&context, &[Action::Read])?;
+        let subscription = resource
+            .subscribe(target.scope.clone(), &target.options, &context)
+            .await?;
+        let stream = EventStream::new(
+            subscription,
+            &target,
+            &self.config,
+            request.extensions().get::<Shutdown>().cloned(),
+            self.authenticator
+                .clone()
+                .map(|authenticator| Permission::new(authenticator, resource, context)),
+            StreamCount::open(Arc::clone(&self.statistics), worker),
+        );
+        Ok(Self::response(stream))
+    }
+
+    fn response(stream: EventStream) -> Response {
+        Response::with_body(StatusCode::OK, Body::from_stream(stream.into_chunks()))
+            .with_header(header::CONTENT_TYPE, EVENT_STREAM)
+            .with_header(header::CACHE_CONTROL, NO_CACHE)
+            .with_header(header::VARY, VARY)
+            .with_header(
+                header::HeaderName::from_static(X_ACCEL_BUFFERING),
+                HeaderValue::from_static("no"),
+            )
+    }
+}
+
+impl Handler for Sse {
+    /// GET, and nothing is preferred to `text/event-stream`.
+    fn accepts(&self, request: &Request) -> bool {
+        let lines = request.headers().get_all(header::ACCEPT).iter();
+        let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+        *request.method() == Method::GET
+            && !lines.is_empty()
+            && self.config.types.prefers_event_stream(&lines.join(","))
+    }
+
+    fn handle(&self, request: Request) -> BoxFuture<'_, ControlFlow<Response, Request>> {
+        Box::pin(async move {
+            let path = request.pathname();
+            let path = path.strip_prefix('/').unwrap_or(path);
+            let found = self.registry.find(path, Protocol::Sse);
+            let found = found.or_else(|| self.find_without_suffix(path));
+            let Some(found) = found.filter(|found| has_events(&found.entry)) else {
+                return ControlFlow::Continue(request);
+            };
+            let opened = self.open(found.entry, found.rest, &request).await;
+            let refuse = |error| failure::response(&error, request.pathname());
+            ControlFlow::Break(opened.unwrap_or_else(refuse))
+        })
+    }
+}
+
+/// Whether there is something to stream, or a broken export to report.
+fn has_events(entry: &Entry) -> bool {
+    let resource = entry.resource.as_ref();
+    resource.is_err() || resource.is_ok_and(|resource| resource.methods().subscribe)
+}
+
+impl Sse {
+    /// `/Dog.json` is `/Dog` (`rest.md` R5).
+    fn find_without_suffix<'p>(&self, path: &'p str) -> Option<resource::registry::Match<'p>> {
+        let dot = path.find('.')?;
+        let mut found = self.registry.find(&path[..dot], Protocol::Sse)?;
+        let is_root = found.entry.path.is_empty();
+        (!is_root && found.rest.is_empty()).then(|| {
+            found.rest = &path[dot..];
+            found
+        })
+    }
+}
+
+impl fmt::Debug for Sse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sse")
+            .field("config", &self.config)
+            .field("statistics", &self.statistics())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,37 @@
+//! Resources as Server-Sent Events: a GET that does not end.
+//!
+//! ```text
+//! GET /Dog/ + Accept: text/event-stream ─▶ Sse ─▶ Registry ─▶ Resource::subscribe ─▶ Subscription
+//!                                           │                                            │ batches
+//!       id, data, blank line ◀── stream ◀── framing ◀── envelope (once for all readers) ◀┘
+//! ```
+//!
+//! [`Sse`] is a handler of `http-chain`. It answers a GET whose client prefers `text/event-stream` and whose path
+//! leads to a resource exported for SSE, and hands everything else back. Permission, target and options are
+//! settled before the first byte, so that every refusal is an ordinary HTTP error; after that only the stream
+//! can speak, in events called `overflow`, `unauthorized` and `error`.
+//!
+//! A browser that loses the connection comes back with `Last-Event-ID`, which continues the stream where it
+//! was. Ids are positions in the log of the database. While the current state of a collection is sent, in the
+//! order of keys, no position is true yet: those events have no id, and a block of nothing but an id follows
+//! the last of them.
+//!
+//! Normative: the section "Server-sent events" of the [HTML standard], `realtime.md` §1 and §3. [`framing`] and
+//! the envelope are pure; only `stream` awaits. Not here: compression (never used on these streams), custom
+//! resources that yield events of their own form. Not built yet, and refused by name: conditions in the query.
+//!
+//! [HTML standard]: https://html.spec.whatwg.org/multipage/server-sent-events.html
+#![forbid(unsafe_code)]
+
+mod config;
+mod envelope;
+mod failure;
+pub mod framing;
+mod handler;
+mod statistics;
+mod stream;
+mod target;
+
+pub use crate::config::SseConfig;
+pub use crate::handler::Sse;
+pub use crate::statistics::SseStatistics;

@@ -1,0 +1,5 @@
+//! Event streams of a table in memory: without a socket, and over a real one.
+
+mod network;
+mod stream;
+mod support;
