@@ -118,6 +118,10 @@ impl ContentTypes {
         let Some(accept) = accept else {
             return Ok(self.default_format());
         };
+        // Most programs name the one type they want, as it is written here.
+        if let Some(format) = self.outgoing().find(|format| format.media_type == accept) {
+            return Ok(format);
+        }
         match self.best(&Element::list(accept)) {
             Some(best) => Ok(best.format),
             None => Err(self.not_acceptable()),
@@ -133,6 +137,15 @@ impl ContentTypes {
     /// assert!(!types.prefers_event_stream("*/*"));
     /// ```
     pub fn prefers_event_stream(&self, accept: &str) -> bool {
+        let name = b"event-stream";
+        let bytes = accept.as_bytes();
+        // Nearly all requests end here, before anything is taken apart.
+        if !bytes
+            .windows(name.len())
+            .any(|part| part.eq_ignore_ascii_case(name))
+        {
+            return false;
+        }
         let elements = Element::list(accept);
         let stream = elements.iter().enumerate().find(|(_, element)| {
             element.q > 0.0 && element.covers("text/event-stream") == Some(Closeness::Exact)
@@ -145,54 +158,47 @@ impl ContentTypes {
             .is_none_or(|best| score > best.score || (score == best.score && index < best.index))
     }
 
+    /// The format with the highest score.
+    ///
+    /// For each format one element decides: the one that names it most closely, the first of several. An
+    /// element that names no type but a range stands for the first format it decides about.
     fn best(&self, elements: &[Element<'_>]) -> Option<Candidate<'_>> {
         let mut best: Option<Candidate<'_>> = None;
-        for (index, element) in elements.iter().enumerate() {
-            if element.q == 0.0 {
-                continue;
-            }
-            let Some((format, closeness)) = self.meant_by(index, elements) else {
+        let mut used_ranges = Vec::new();
+        for format in self.outgoing() {
+            let Some((index, closeness)) = deciding(elements, format.media_type) else {
                 continue;
             };
+            let q = elements[index].q;
             let weight = match closeness {
                 Closeness::Exact => format.codec.weight(),
-                Closeness::Kind | Closeness::Any => WEIGHT_OF_RANGE,
+                Closeness::Kind | Closeness::Any if used_ranges.contains(&index) => continue,
+                Closeness::Kind | Closeness::Any => {
+                    used_ranges.push(index);
+                    WEIGHT_OF_RANGE
+                }
             };
-            let score = element.q * weight;
-            if best.as_ref().is_none_or(|best| score > best.score) {
-                best = Some(Candidate {
-                    format,
-                    score,
-                    index,
-                });
+            let candidate = Candidate {
+                format,
+                score: q * weight,
+                index,
+            };
+            if q > 0.0 && best.as_ref().is_none_or(|best| candidate.beats(best)) {
+                best = Some(candidate);
             }
         }
         best
     }
 
-    /// The first format for which the element at `index` is the one that decides.
-    fn meant_by(&self, index: usize, elements: &[Element<'_>]) -> Option<(&Format, Closeness)> {
+    /// Formats that can be sent.
+    fn outgoing(&self) -> impl Iterator<Item = &Format> {
         self.formats
             .iter()
             .filter(|format| format.codec.direction() != Direction::In)
-            .find_map(|format| {
-                let own = elements[index].covers(format.media_type)?;
-                let is_overruled = elements.iter().enumerate().any(|(other, element)| {
-                    element.covers(format.media_type).is_some_and(|closeness| {
-                        closeness > own || (closeness == own && other < index)
-                    })
-                });
-                (!is_overruled).then_some((format, own))
-            })
     }
 
     fn not_acceptable(&self) -> NotAcceptable {
-        let names: Vec<&str> = self
-            .formats
-            .iter()
-            .filter(|format| format.codec.direction() != Direction::In)
-            .map(|format| format.media_type)
-            .collect();
+        let names: Vec<&str> = self.outgoing().map(|format| format.media_type).collect();
         NotAcceptable {
             supported: names.join(", "),
         }
@@ -293,10 +299,31 @@ fn parse_media_type(content_type: &str) -> Result<MediaType, DecodeError> {
         .ok_or_else(|| DecodeError::MalformedMediaType(content_type.to_owned()))
 }
 
+/// A format that a client accepts.
 struct Candidate<'a> {
     format: &'a Format,
     score: f32,
+    /// Place of the element that names it.
     index: usize,
+}
+
+impl Candidate<'_> {
+    fn beats(&self, other: &Self) -> bool {
+        self.score > other.score || (self.score == other.score && self.index < other.index)
+    }
+}
+
+/// The element that decides about a media type, and how closely it names it.
+fn deciding(elements: &[Element<'_>], media_type: &str) -> Option<(usize, Closeness)> {
+    let mut decided: Option<(usize, Closeness)> = None;
+    for (index, element) in elements.iter().enumerate() {
+        if let Some(closeness) = element.covers(media_type)
+            && decided.is_none_or(|(_, decided)| closeness > decided)
+        {
+            decided = Some((index, closeness));
+        }
+    }
+    decided
 }
 
 /// A format under one of its media types. Cloning shares the codec.

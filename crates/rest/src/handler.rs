@@ -74,10 +74,8 @@ fn conflicting_paths(shared: &Shared, request: &Request, conflict: &resource::Er
 }
 
 impl Handler for Rest {
-    fn accepts(&self, request: &Request) -> bool {
-        self.route(request).is_some()
-    }
-
+    // No `accepts`: it would look the route up a second time for the requests that are ours, and this
+    // handler usually is the last.
     fn handle(&self, request: Request) -> BoxFuture<'_, ControlFlow<Response, Request>> {
         match self.route(&request) {
             None => Box::pin(std::future::ready(ControlFlow::Continue(request))),

@@ -405,6 +405,13 @@ fn nothing_that_a_client_sends_panics() {
             .wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % bound
     };
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/query");
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        let seed = std::fs::read_to_string(seed.unwrap().path()).unwrap();
+        for end in (0..=seed.len()).filter(|end| seed.is_char_boundary(*end)) {
+            let _ = parse(&seed[..end], &|_| false);
+        }
+    }
     for _ in 0..50_000 {
         let query: String = (0..below(14))
             .map(|_| PIECES[below(PIECES.len())])

@@ -121,17 +121,20 @@ async fn other_peoples_requests_are_handed_back() {
         }
         Request::from(request.body(http_chain::Body::Empty).unwrap())
     };
-    assert!(rest.accepts(&request("/Dog/", &[])));
-    assert!(rest.accepts(&request(
-        "/Dog/",
-        &[("accept", "*/*, text/event-stream;q=0.1")]
-    )));
-    assert!(!rest.accepts(&request("/Cat/", &[])));
-    assert!(!rest.accepts(&request("/Dog/", &[("accept", "text/event-stream")])));
-    assert!(!rest.accepts(&request(
-        "/Dog/",
-        &[("connection", "Upgrade"), ("upgrade", "websocket")]
-    )));
+    for (url, headers, is_answered) in [
+        ("/Dog/", &[][..], true),
+        ("/Dog/", &[("accept", "*/*, text/event-stream;q=0.1")], true),
+        ("/Cat/", &[], false),
+        ("/Dog/", &[("accept", "text/event-stream")], false),
+        (
+            "/Dog/",
+            &[("connection", "Upgrade"), ("upgrade", "websocket")],
+            false,
+        ),
+    ] {
+        let answer = rest.handle(request(url, headers)).await;
+        assert_eq!(answer.is_break(), is_answered, "{url} {headers:?}");
+    }
 }
 
 #[tokio::test]

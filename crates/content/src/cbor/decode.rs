@@ -63,8 +63,10 @@ impl<'b> Reader<'b> {
             Type::F16 => Value::Float(self.read(Decoder::f16)?.into()),
             Type::F32 => Value::Float(self.read(Decoder::f32)?.into()),
             Type::F64 => Value::Float(self.read(Decoder::f64)?),
-            Type::Bytes | Type::BytesIndef => Value::Bytes(self.bytes()?.into()),
-            Type::String | Type::StringIndef => Value::String(self.text()?),
+            Type::Bytes => Value::Bytes(Bytes::copy_from_slice(self.read(Decoder::bytes)?)),
+            Type::BytesIndef => Value::Bytes(self.bytes_in_chunks()?.into()),
+            Type::String => Value::String(self.read(Decoder::str)?.to_owned()),
+            Type::StringIndef => Value::String(self.text_in_chunks()?),
             Type::Array | Type::ArrayIndef => self.array(self.deeper(depth)?)?,
             Type::Map | Type::MapIndef => self.map(self.deeper(depth)?)?,
             Type::Tag => return self.tagged(self.deeper(depth)?).map(Some),
@@ -118,7 +120,8 @@ impl<'b> Reader<'b> {
     fn member_name(&mut self) -> Result<String, DecodeError> {
         let start = self.input.position();
         match self.kind()? {
-            Type::String | Type::StringIndef => self.text(),
+            Type::String => self.read(Decoder::str).map(str::to_owned),
+            Type::StringIndef => self.text_in_chunks(),
             Type::U8 | Type::U16 | Type::U32 | Type::U64 => {
                 self.read(Decoder::u64).map(|number| number.to_string())
             }
@@ -153,7 +156,7 @@ impl<'b> Reader<'b> {
         value.ok_or_else(|| self.error(&format!("content does not fit tag {tag}"), start))
     }
 
-    fn bytes(&mut self) -> Result<Vec<u8>, DecodeError> {
+    fn bytes_in_chunks(&mut self) -> Result<Vec<u8>, DecodeError> {
         let start = self.input.position();
         let chunks: Result<Vec<&[u8]>, _> = self
             .input
@@ -165,7 +168,7 @@ impl<'b> Reader<'b> {
         }
     }
 
-    fn text(&mut self) -> Result<String, DecodeError> {
+    fn text_in_chunks(&mut self) -> Result<String, DecodeError> {
         let start = self.input.position();
         let chunks: Result<Vec<&str>, _> = self
             .input
