@@ -69,7 +69,7 @@ impl Readers {
 #[test]
 fn what_one_protocol_writes_every_other_sees_in_order() {
     let application = TempDir::new().unwrap();
-    let motet = Builder::new().schema(&application, SCHEMA).start();
+    let motet = Builder::new().schema(&application, SCHEMA).set("REALTIME_WEBSOCKETWRITES", "true").start();
     let mut readers = Readers::subscribe(&motet);
     let record = |step: i64| json!({ "id": "1", "name": "Rex", "step": step });
 
@@ -97,11 +97,16 @@ fn what_one_protocol_writes_every_other_sees_in_order() {
     assert_eq!(status, 200);
     readers.expect_step(6, "operation over the Unix socket");
 
+    // A connection to another record, so that only its write arrives at the readers.
+    let mut writer = websocket::Client::connect(motet.address("http.port"), "/Dog/other");
+    writer.send(&json!({ "type": "put", "id": "1", "value": record(7) }));
+    readers.expect_step(7, "WebSocket");
+
     // The record behind all of them, by REST and by operation.
     let (status, text) = curl("GET", &motet.url("/Dog/1"), None, &[]);
-    assert_eq!((status, serde_json::from_str::<Value>(&text).unwrap()), (200, record(6)));
+    assert_eq!((status, serde_json::from_str::<Value>(&text).unwrap()), (200, record(7)));
     let search = json!({ "operation": "search_by_id", "table": "Dog", "ids": ["1"], "get_attributes": ["*"] });
-    assert_eq!(operation(&motet.operations_url(), &search), (200, json!([record(6)])));
+    assert_eq!(operation(&motet.operations_url(), &search), (200, json!([record(7)])));
 }
 
 #[test]

@@ -99,8 +99,11 @@ impl Builder {
     pub fn start(self) -> Motet {
         let temporary = TempDir::new().expect("a temporary directory");
         let root = self.root.clone().unwrap_or_else(|| temporary.path().to_owned());
-        let mut child = self.command(&root).stdout(Stdio::piped()).spawn().expect("motet starts");
-        let lines = lines_of(child.stdout.take().expect("stdout is piped"));
+        let mut command = self.command(&root);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("motet starts");
+        let (send, lines) = mpsc::channel();
+        forward_lines(child.stdout.take().expect("stdout is piped"), send.clone());
+        forward_lines(child.stderr.take().expect("stderr is piped"), send);
         let mut motet = Motet { child, root, addresses: BTreeMap::new(), output: Vec::new(), lines, _temporary: temporary };
         motet.wait_until_started();
         motet
@@ -164,7 +167,7 @@ impl Motet {
         self.child.id()
     }
 
-    /// Everything printed so far.
+    /// Everything printed so far, on both streams.
     pub fn output(&mut self) -> String {
         self.output.extend(self.lines.try_iter());
         self.output.join("\n")
@@ -239,8 +242,7 @@ impl Drop for Motet {
     }
 }
 
-fn lines_of(output: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
-    let (send, receive) = mpsc::channel();
+fn forward_lines(output: impl std::io::Read + Send + 'static, send: mpsc::Sender<String>) {
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             if send.send(line).is_err() {
@@ -248,7 +250,6 @@ fn lines_of(output: impl std::io::Read + Send + 'static) -> mpsc::Receiver<Strin
             }
         }
     });
-    receive
 }
 
 /// The binary of this build, which `cargo xtask test` makes first; made here when a test is run alone.

@@ -10,7 +10,9 @@ use http_chain::compression::{Compression, CompressionConfig, RequestDecoding};
 use http_chain::files::{StaticFiles, StaticFilesConfig};
 use http_chain::stages::{BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, RequestLog, RequestLogConfig};
 use http_chain::{Chains, Ports, Stage};
-use resource::{Authenticator, Hub, Registry};
+use opsapi::{Operations, OpsConfig};
+use proto_mqtt::{Broker, Identity};
+use resource::{Authenticator, Caller, Hub, Registry};
 use store::Store;
 
 use crate::application::{Loaded, Site};
@@ -31,6 +33,8 @@ pub struct Parts<'a> {
     pub store: Arc<Store>,
     /// Events.
     pub hub: Hub,
+    /// MQTT over every transport; one, so that a client id is taken over from whichever it came by.
+    pub broker: Arc<Broker>,
 }
 
 impl Parts<'_> {
@@ -92,17 +96,22 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
 /// WebSocket and event streams look like GET to REST, so they come first.
 fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
     let config = parts.config;
-    let mut web_sockets = proto_ws::WebSockets::new(Arc::clone(&parts.registry), proto_ws::WsConfig::default())
+    let ws = proto_ws::WsConfig { accept_writes: config.web_socket_writes, ..proto_ws::WsConfig::default() };
+    let mut web_sockets = proto_ws::WebSockets::new(Arc::clone(&parts.registry), ws)
         .with_authenticator(parts.authenticator());
     if !loaded.rest {
         web_sockets = web_sockets.without_resources();
     }
     if config.mqtt.web_socket {
-        let broker = crate::listeners::broker(parts);
         for name in ["mqtt", "mqttv3.1"] {
-            let broker = Arc::clone(&broker);
+            let broker = Arc::clone(&parts.broker);
             web_sockets = web_sockets.with_sub_protocol(name, move |io, conn, shutdown, caller| {
-                proto_mqtt::serve(io, conn, shutdown, Arc::clone(&broker), Some(caller))
+                let identity = match caller {
+                    Caller::Anonymous => Identity::None,
+                    caller => Identity::Caller(caller),
+                };
+                let served = proto_mqtt::serve(io, conn, shutdown, Arc::clone(&broker), identity);
+                async move { tracing::debug!(target: "mqtt", "connection ended: {}", served.await) }
             });
         }
     }
@@ -111,14 +120,18 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
         let sse = proto_sse::SseConfig { keep_alive: config.sse_keep_alive, ..proto_sse::SseConfig::default() };
         let sse = proto_sse::Sse::new(Arc::clone(&parts.registry), sse).with_authenticator(parts.authenticator());
         chains.last(Ports::application(), "sse", Stage::handler(sse));
-        let rest = rest::Rest::new(Arc::clone(&parts.registry), rest::RestConfig::default());
+        let rest = rest::Rest::new(Arc::clone(&parts.registry), rest::RestConfig {
+            max_body_bytes: config.http.max_body_bytes,
+            ..rest::RestConfig::default()
+        });
         chains.last(Ports::application(), "rest", Stage::handler(rest));
     }
 }
 
-fn operations(parts: &Parts<'_>) -> opsapi::Operations {
+fn operations(parts: &Parts<'_>) -> Operations {
     let catalog = Arc::clone(&parts.store) as Arc<dyn resource::Catalog>;
-    opsapi::Operations::new(catalog, opsapi::OpsConfig::default())
+    let config = OpsConfig { version: env!("CARGO_PKG_VERSION").to_owned(), ..OpsConfig::default() };
+    Operations::new(catalog, config).with_directory(Arc::clone(&parts.directory))
 }
 
 fn static_files(site: &Site) -> anyhow::Result<StaticFiles> {

@@ -8,16 +8,17 @@ use anyhow::Context as _;
 use auth::{AuthConfig, Directory};
 use core_listener::{ServerHandle, TlsAcceptor};
 use resource::hub::QueueLimits;
-use resource::{Catalog as _, Hub, Registry, Resource};
+use resource::{Authenticator, Hub, Registry, Resource};
 use store::{Store, StoreConfig};
+use telemetry::{LogConfig, Logs};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::application::{self, Host, Loaded};
 use crate::chains::{self, Parts};
-use crate::config::{Config, Mode};
+use crate::config::Config;
 use crate::listeners;
 use crate::root::{self, Root};
-use crate::{certificates, config};
+use crate::certificates;
 
 /// Time that requests in flight are given after a signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -32,7 +33,7 @@ const ADMINISTRATOR: &str = "admin";
 /// What keeps the server from starting: the root directory is in use, a database cannot be opened, a port
 /// cannot be bound; each names what it is about.
 pub fn run(config: Config, application: Option<&Path>) -> anyhow::Result<()> {
-    let logs = telemetry::logs::install(log_config(&config)).context("cannot open the log")?;
+    let logs = telemetry::logs::install(log_config(&config))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let running = Running::start(config, application).await?;
@@ -70,7 +71,8 @@ impl Running {
         let registry = Arc::new(Registry::new());
         let loaded = load_applications(&config, application, &store, &registry).await?;
         let acceptor = needs_tls(&config).then(|| certificates::acceptor(&config.tls)).transpose()?;
-        let parts = Parts { config: &config, registry, directory, store: Arc::clone(&store), hub };
+        let broker = listeners::broker(&config, &registry, Arc::clone(&directory) as Arc<dyn Authenticator>)?;
+        let parts = Parts { config: &config, registry, directory, store: Arc::clone(&store), hub, broker };
         let chains = chains::build(&parts, &loaded)?;
         let handle = listeners::start(&parts, &chains, acceptor.as_ref())?;
         Ok(Self { config, handle, acceptor, store, _root: root })
@@ -104,7 +106,7 @@ impl Running {
 
     /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains. SIGHUP reopens the log and reloads certificates; a
     /// second signal to stop closes at once.
-    async fn until_stopped(self, logs: &telemetry::logs::Logs) -> anyhow::Result<()> {
+    async fn until_stopped(self, logs: &Logs) -> anyhow::Result<()> {
         let mut stop = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()].map(signal).into_iter();
         let mut next = || stop.next().context("three signals")?.context("cannot listen for signals");
         let (mut terminate, mut interrupt, mut quit) = (next()?, next()?, next()?);
@@ -124,7 +126,6 @@ impl Running {
             _ = interrupt.recv() => self.force_close().await,
         };
         tracing::info!("stopped: {} connections ended in time, {} were cut off", report.drained, report.forced);
-        self.store.close().await;
         Ok(())
     }
 
@@ -136,10 +137,9 @@ impl Running {
     /// Stops like a signal would; for embedders and tests.
     pub async fn stop(self) {
         self.handle.shutdown(DRAIN).await;
-        self.store.close().await;
     }
 
-    fn reload(&self, logs: &telemetry::logs::Logs) {
+    fn reload(&self, logs: &Logs) {
         match logs.reopen() {
             Ok(()) => tracing::info!("reopened the log"),
             Err(error) => tracing::error!("cannot reopen the log: {error}"),
@@ -219,18 +219,18 @@ fn loader_hashes() -> resource::TableDefinition {
 
 fn store_config(config: &Config) -> StoreConfig {
     StoreConfig {
-        map_size: usize::try_from(config.storage.map_bytes).unwrap_or(usize::MAX),
-        max_queue_time: config.storage.max_queue_time,
+        map_size_bytes: usize::try_from(config.storage.map_bytes).unwrap_or(usize::MAX),
+        max_transaction_queue_time: config.storage.max_queue_time,
         audit_retention: config.logging.audit_retention,
         ..StoreConfig::new(&config.storage.directory)
     }
 }
 
-fn log_config(config: &config::Config) -> telemetry::logs::LogConfig {
-    telemetry::logs::LogConfig {
-        level: config.logging.level.clone(),
+fn log_config(config: &Config) -> LogConfig {
+    LogConfig {
+        level: config.logging.level,
         file: config.logging.file.clone(),
         std_streams: config.logging.std_streams,
-        development: config.mode == Mode::Dev,
+        ..LogConfig::default()
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use core_listener::{HttpConfig, ListenAddress, Listener, Server, ServerHandle, TlsAcceptor};
 use http_chain::Chains;
-use proto_mqtt::{Broker, MqttConfig};
+use base::ConnInfo;
+use proto_mqtt::{Broker, Identity, MqttConfig};
+use resource::{Authenticator, Credentials, Registry};
 
 use crate::chains::Parts;
 use crate::config::Config;
@@ -25,16 +27,20 @@ pub fn start(parts: &Parts<'_>, chains: &Chains, acceptor: Option<&TlsAcceptor>)
         let listener = Listener::http(setting, address, http_config(config), move |_| chain.clone());
         server = server.listen(with_tls(listener, acceptor.filter(|_| secure), config));
     }
-    let broker = broker(parts);
+    let trust_loopback = config.authorize_local;
     for (setting, address, secure) in [
         ("mqtt.network.port", &config.mqtt.port, false),
         ("mqtt.network.securePort", &config.mqtt.secure_port, true),
     ] {
         let Some(address) = address.clone() else { continue };
-        let broker = Arc::clone(&broker);
+        let broker = Arc::clone(&parts.broker);
         let listener = Listener::raw(setting, address, move |_| {
             let broker = Arc::clone(&broker);
-            move |io, conn, shutdown| proto_mqtt::serve(io, conn, shutdown, Arc::clone(&broker), None)
+            move |io, conn: Arc<ConnInfo>, shutdown| {
+                let identity = identity(trust_loopback, &conn);
+                let served = proto_mqtt::serve(io, conn, shutdown, Arc::clone(&broker), identity);
+                async move { tracing::debug!(target: "mqtt", "connection ended: {}", served.await) }
+            }
         });
         server = server.listen(with_tls(listener, acceptor.filter(|_| secure), config));
     }
@@ -92,13 +98,27 @@ fn with_tls(listener: Listener, acceptor: Option<&TlsAcceptor>, config: &Config)
 }
 
 /// The MQTT broker over the exported resources.
-pub fn broker(parts: &Parts<'_>) -> Arc<Broker> {
-    let config = parts.config;
+///
+/// # Errors
+///
+/// If a setting cannot work.
+pub fn broker(
+    config: &Config,
+    registry: &Arc<Registry>,
+    authenticator: Arc<dyn Authenticator>,
+) -> anyhow::Result<Arc<Broker>> {
     let mqtt = MqttConfig {
         max_packet_size: config.mqtt.max_packet_bytes,
         require_authentication: config.mqtt.require_authentication,
-        authorize_local: config.authorize_local,
         ..MqttConfig::default()
     };
-    Arc::new(Broker::new(Arc::clone(&parts.registry), parts.authenticator(), mqtt))
+    Ok(Broker::new(Arc::clone(registry), authenticator, mqtt, usize::from(config.workers.get()))?)
+}
+
+/// Who an MQTT client is before it says so: with local trust, a loopback peer is the first super user.
+fn identity(trust_loopback: bool, conn: &ConnInfo) -> Identity {
+    match trust_loopback && conn.peer.is_loopback() {
+        true => Identity::Credentials(Credentials::LocalTrust),
+        false => Identity::None,
+    }
 }

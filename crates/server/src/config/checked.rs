@@ -1,6 +1,6 @@
 //! The settings after checking: what the rest of the program sees.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use core_listener::ListenAddress;
 
 use super::file::{self, DurationSetting, FileConfig, OneOrMany, PortSetting, SizeSetting, Threads};
 use super::load::{ConfigError, expand};
+use telemetry::LogLevel;
 
 /// Which command starts the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct Config {
     pub max_queued_events: usize,
     /// Time between keep-alive comments of an event stream.
     pub sse_keep_alive: Duration,
+    /// WebSocket clients may write.
+    pub web_socket_writes: bool,
     /// What is odd but not wrong; logged at the start.
     pub warnings: Vec<String>,
 }
@@ -137,14 +140,14 @@ pub struct Mqtt {
     /// Refuse clients without credentials.
     pub require_authentication: bool,
     /// Largest packet.
-    pub max_packet_bytes: u32,
+    pub max_packet_bytes: NonZeroU32,
 }
 
 /// `logging`.
 #[derive(Debug, Clone)]
 pub struct Logging {
     /// Least severe level that is written.
-    pub level: String,
+    pub level: LogLevel,
     /// The file, if one is written.
     pub file: Option<PathBuf>,
     /// Also to standard output.
@@ -167,8 +170,6 @@ pub struct Storage {
     /// Longest estimated wait of a write.
     pub max_queue_time: Duration,
 }
-
-const LEVELS: [&str; 7] = ["trace", "debug", "info", "warn", "error", "fatal", "notify"];
 
 impl Config {
     pub(super) fn check(
@@ -202,6 +203,7 @@ impl Config {
             },
             max_queued_events: file.realtime.max_queued_events as usize,
             sse_keep_alive: Duration::from_millis(file.realtime.sse_keep_alive),
+            web_socket_writes: file.realtime.web_socket_writes,
             root,
             warnings,
         })
@@ -260,6 +262,7 @@ fn check_mqtt(mqtt: &file::Mqtt) -> Result<Mqtt, ConfigError> {
     let max_packet_bytes = u32::try_from(bytes)
         .ok()
         .filter(|bytes| (64..=268_435_460).contains(bytes))
+        .and_then(NonZeroU32::new)
         .ok_or_else(|| ConfigError::wrong("mqtt.maxPacketSize", bytes, "64 to 268435460 bytes (MQTT's own limit)"))?;
     Ok(Mqtt {
         port,
@@ -271,10 +274,14 @@ fn check_mqtt(mqtt: &file::Mqtt) -> Result<Mqtt, ConfigError> {
 }
 
 fn check_logging(mode: Mode, logging: &file::Logging, root: &std::path::Path) -> Result<Logging, ConfigError> {
-    let level = logging.level.clone().unwrap_or_else(|| if mode == Mode::Dev { "info" } else { "warn" }.to_owned());
-    if !LEVELS.contains(&level.as_str()) {
-        return Err(ConfigError::wrong("logging.level", level, format!("one of {}", LEVELS.join(", "))));
-    }
+    let level = match &logging.level {
+        None if mode == Mode::Dev => LogLevel::Info,
+        None => LogLevel::Warn,
+        Some(level) => level.parse().map_err(|_| {
+            let levels = LogLevel::ALL.map(LogLevel::as_str).join(", ");
+            ConfigError::wrong("logging.level", level, format!("one of {levels}"))
+        })?,
+    };
     let directory = logging.root.as_ref().map_or_else(|| root.join("log"), PathBuf::from);
     let path = logging.path.as_ref().map_or_else(|| directory.join("hdb.log"), PathBuf::from);
     Ok(Logging {

@@ -258,6 +258,8 @@ section! {
         max_queued_events: u32 = 10_000,
         /// Milliseconds between keep-alive comments of an event stream.
         sse_keep_alive: u64 = 15_000,
+        /// Let WebSocket clients write with messages such as `{"type":"put","id":"1","value":{}}`.
+        web_socket_writes: bool = false,
     }
 }
 
