@@ -230,7 +230,7 @@ impl Session {
         self.actions
             .retain(|action| matches!(action, Action::Publish(_)));
         if let Some(will) = self.will.take().filter(|_| cause.publishes_will()) {
-            self.actions.push_back(Action::Publish(will));
+            self.actions.push_back(Action::PublishWill(will));
         }
     }
 

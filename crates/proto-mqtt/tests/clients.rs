@@ -1,5 +1,10 @@
 //! A client library that was not written for this broker, over real sockets: rumqttc in both versions.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test's runtime ends with the test, and its tasks with it"
+)]
+
 #[path = "support/memory.rs"]
 mod memory;
 #[path = "support/packets.rs"]

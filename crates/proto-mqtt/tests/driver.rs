@@ -670,3 +670,58 @@ async fn a_violation_closes_that_connection_and_touches_no_other() {
     client.cause().await;
     assert_eq!(server.broker.statistics().protocol_violations, 1);
 }
+
+/// A worker of its own: a thread with a runtime.
+fn on_another_thread<T: Send + 'static>(
+    future: impl Future<Output = T> + Send + 'static,
+) -> std::thread::JoinHandle<T> {
+    std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(future)
+    })
+}
+
+#[tokio::test]
+async fn r12_a_session_is_taken_over_across_workers() {
+    let server = Server::new();
+    let (mut older, serving) = server.open_unserved(V5);
+    let worker = on_another_thread(serving);
+    older.send(&user_connect(V5).encode()).await;
+    older.expect(&["CONNACK 0 00"]).await;
+    let mut newer = server.connect(V5, "c").await;
+    older.expect(&["DISCONNECT 8e"]).await;
+    older.hang_up();
+    assert_eq!(worker.join().unwrap(), CloseCause::TakenOver);
+    newer.expect_nothing().await;
+    assert_eq!(server.broker.sessions().len(), 1);
+}
+
+#[tokio::test]
+async fn l3_a_will_has_the_rights_that_its_user_has_when_it_is_published() {
+    let server = Server::new();
+    let mut observer = server.open(V5, Identity::Credentials(Credentials::LocalTrust), 1024);
+    observer
+        .send(
+            &Connect {
+                client_id: "o",
+                ..Connect::new(V5)
+            }
+            .encode(),
+        )
+        .await;
+    observer.expect(&["CONNACK 0 00"]).await;
+    observer.subscribe("Dog/w", 0).await;
+    let will = Connect {
+        will: Some(("Dog/w", "{}", 0, false)),
+        ..user_connect(V5)
+    };
+    let mut client = server.connect_with(&will).await;
+    server.users.remove("u");
+    client.hang_up();
+    assert_eq!(client.cause().await, CloseCause::EndOfStream);
+    observer.expect_nothing().await;
+    assert_eq!(server.broker.statistics().publishes_refused, 1);
+}

@@ -164,7 +164,7 @@ impl<'a> PublishProperties<'a> {
                 self.response_topic = Some(name);
             }
             Property::CorrelationData(data) => self.correlation_data = Some(data),
-            Property::UserProperty(name, value) => self.user_properties.push((name, value)),
+            Property::User(name, value) => self.user_properties.push((name, value)),
             _ => {}
         }
         Ok(())

@@ -33,8 +33,9 @@ pub struct ConnAck {
     pub assigned_client_identifier: Option<String>,
     /// Topic Alias Maximum of the server.
     pub topic_alias_maximum: Option<u16>,
-    /// Whether shared subscriptions are refused.
-    pub shared_subscriptions_unavailable: bool,
+    /// Whether to say that retained messages, wildcards and subscription identifiers are available and shared
+    /// subscriptions are not.
+    pub announce_capabilities: bool,
 }
 
 impl ConnAck {
@@ -49,7 +50,7 @@ impl ConnAck {
             maximum_packet_size: None,
             assigned_client_identifier: None,
             topic_alias_maximum: None,
-            shared_subscriptions_unavailable: false,
+            announce_capabilities: false,
         }
     }
 }
@@ -73,8 +74,12 @@ pub fn connack(version: Version, connack: &ConnAck, out: &mut BytesMut) {
     properties.assigned_client_identifier = connack.assigned_client_identifier.clone();
     properties.topic_alias_max = connack.topic_alias_maximum;
     properties.reason_string = connack.reason_string.as_deref().map(cut);
-    properties.shared_subscription_available =
-        connack.shared_subscriptions_unavailable.then_some(0);
+    if connack.announce_capabilities {
+        properties.retain_available = Some(1);
+        properties.wildcard_subscription_available = Some(1);
+        properties.subscription_identifiers_available = Some(1);
+        properties.shared_subscription_available = Some(0);
+    }
     let packet = v5::ConnAck {
         session_present: connack.session_present,
         code: connect_return_code(connack.reason),

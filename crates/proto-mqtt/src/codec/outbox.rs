@@ -9,6 +9,9 @@ use bytes::{Buf, Bytes, BytesMut};
 /// as much as copying that many bytes.
 const COPY_AT_MOST: usize = 4096;
 
+/// Capacity that an empty outbox keeps, so that idle connections hold little after a burst.
+const KEEP_AT_MOST: usize = 16 * 1024;
+
 /// Encoded packets in order. Reading it ([`Buf`]) is what the driver does; it holds no more than the session
 /// puts in, which is bounded by `outbox_bytes` and one packet.
 #[derive(Debug, Default)]
@@ -94,6 +97,9 @@ impl Buf for Outbox {
             self.chunks.pop_front();
         }
         self.tail.advance(count);
+        if self.tail.is_empty() && self.tail.capacity() > KEEP_AT_MOST {
+            self.tail = BytesMut::new();
+        }
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) enum Property<'a> {
     ReceiveMaximum(NonZeroU16),
     TopicAliasMaximum(u16),
     TopicAlias(NonZeroU16),
-    UserProperty(&'a str, &'a str),
+    User(&'a str, &'a str),
     MaximumPacketSize(NonZeroU32),
 }
 
@@ -235,7 +235,7 @@ impl<'a> Properties<'a> {
             }
             id::USER_PROPERTY => {
                 let name = reader.string("user property")?;
-                Property::UserProperty(name, reader.string("user property")?)
+                Property::User(name, reader.string("user property")?)
             }
             id::MAXIMUM_PACKET_SIZE => {
                 let number = reader.u32("maximum packet size")?;
@@ -284,9 +284,9 @@ mod tests {
             b"\x0F\x26\x00\x01a\x00\x01b\x01\x01\x26\x00\x01a\x00\x00",
             PUBLISH,
             Ok(vec![
-                Property::UserProperty("a", "b"),
+                Property::User("a", "b"),
                 Property::PayloadFormatIndicator(1),
-                Property::UserProperty("a", ""),
+                Property::User("a", ""),
             ]),
         );
         check(&[0], UNSUBSCRIBE, Ok(vec![]));

@@ -20,7 +20,7 @@ use super::sessions::{Claim, SHORT, Signal, assigned_client_id};
 use super::socket::{Progress, Socket};
 use crate::codec::take_frame;
 use crate::mapping::Publisher;
-use crate::session::{Action, Counters, FilterRequest, Session, SubscriptionKey};
+use crate::session::{Action, Counters, FilterRequest, PublishRequest, Session, SubscriptionKey};
 use crate::{CloseCause, Refusal};
 
 pub(super) struct Connection<I> {
@@ -249,9 +249,10 @@ impl<I: Io> Connection<I> {
                     );
                     self.operation = Some(Box::pin(async { Done::Admitted(admit.await) }));
                 }
-                Action::Publish(request) => {
-                    let publish = operations::publish(&self.broker, &self.context, request);
-                    self.publishes.push_back(publish);
+                Action::Publish(request) => self.publish(request),
+                Action::PublishWill(request) => {
+                    self.refresh_caller();
+                    self.publish(request);
                 }
                 Action::Subscribe(filters) => self.subscribe_next = Some(filters),
                 Action::Unsubscribe(key) => {
@@ -262,6 +263,11 @@ impl<I: Io> Connection<I> {
         if self.publishes.is_empty() {
             self.start_subscribe();
         }
+    }
+
+    fn publish(&mut self, request: PublishRequest) {
+        let publish = operations::publish(&self.broker, &self.context, request);
+        self.publishes.push_back(publish);
     }
 
     fn start_subscribe(&mut self) {
@@ -420,26 +426,31 @@ impl<I: Io> Connection<I> {
     /// `realtime.md` §1.6: the user must still be there, and must still be allowed to read what it gets.
     fn check_permissions(&mut self) {
         self.permissions_checked = now();
-        if matches!(self.context.caller, Caller::User(_)) {
-            let Some(caller) = self.broker.authenticator.refresh(&self.context.caller) else {
-                let text = "the user is gone or inactive".to_owned();
-                return self.session.close(CloseCause::NotAuthorized(text));
-            };
-            self.context = Arc::new(Context {
-                caller,
-                ..Context::clone(&self.context)
-            });
+        if !self.refresh_caller() {
+            let text = "the user is gone or inactive".to_owned();
+            return self.session.close(CloseCause::NotAuthorized(text));
         }
         let refused = self.subscriptions.values().find_map(|subscribed| {
-            subscribed
-                .resource
-                .authorize(&self.context, &[Permission::Read])
-                .err()
+            let actions = &[Permission::Read];
+            subscribed.resource.authorize(&self.context, actions).err()
         });
         if let Some(error) = refused {
-            self.session
-                .close(CloseCause::NotAuthorized(error.message().to_owned()));
+            let text = error.message().to_owned();
+            self.session.close(CloseCause::NotAuthorized(text));
         }
+    }
+
+    /// Takes the user as it is now; `false` if it is gone, which leaves nobody.
+    fn refresh_caller(&mut self) -> bool {
+        if matches!(self.context.caller, Caller::Anonymous) {
+            return true;
+        }
+        let caller = self.broker.authenticator.refresh(&self.context.caller);
+        let found = caller.is_some();
+        let caller = caller.unwrap_or_default();
+        let context = Context::clone(&self.context);
+        self.context = Arc::new(Context { caller, ..context });
+        found
     }
 
     fn count(&mut self) {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use base::Timestamp;
 use resource::hub::Level;
 use resource::{Registry, Resource, Scope, SubscribeOptions};
 
@@ -82,23 +81,13 @@ fn options(query: &str) -> Result<SubscribeOptions, Refusal> {
     let mut options = SubscribeOptions::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let wrong = || refused(&format!("{value:?} is no value for {name}"));
-        match name {
-            "startTime" => {
-                let millis = value.parse().ok().and_then(Timestamp::from_millis);
-                options.start_time = Some(millis.ok_or_else(wrong)?);
-            }
-            "previousCount" => {
-                let count = value.parse().ok().filter(|count| *count <= 1000);
-                options.previous_count = Some(count.ok_or_else(wrong)?);
-            }
-            "omitCurrent" => options.omit_current = value.parse().map_err(|_| wrong())?,
-            "rawEvents" => options.raw_events = value.parse().map_err(|_| wrong())?,
-            _ => {
-                return Err(refused(&format!(
-                    "{name:?} is no subscribe option; conditions on a topic filter are not supported"
-                )));
-            }
+        let known = options
+            .set(name, value)
+            .map_err(|error| refused(error.message()))?;
+        if !known {
+            return Err(refused(&format!(
+                "{name:?} is no subscribe option; conditions on a topic filter are not supported"
+            )));
         }
     }
     Ok(options)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use base::Timestamp;
 use bytes::Bytes;
 use resource::event::encoding_id;
-use resource::{Body, Delivery, Event, EventKind, Map, Phase, Value, json};
+use resource::{Body, Delivery, Event, EventKind, Key, Map, Phase, Value, json};
 
 use crate::codec::Message;
 use crate::session::{Origin, Publication, PublishRequest};
@@ -40,10 +40,9 @@ pub(super) fn decode(request: &PublishRequest) -> Result<Option<Value>, Refusal>
             .map(Some)
             .map_err(|error| invalid(error.to_string()));
     }
-    if content_type.is_none() && matches!(payload[0], b'{' | b'[') {
-        if let Ok(value) = json::from_slice(payload) {
-            return Ok(Some(value));
-        }
+    let looks_like_json = content_type.is_none() && matches!(payload[0], b'{' | b'[');
+    if let (true, Ok(value)) = (looks_like_json, json::from_slice(payload)) {
+        return Ok(Some(value));
     }
     Ok(Some(Value::Map(Map::from_iter([
         (
@@ -100,11 +99,10 @@ impl Publisher {
             .as_ref()
             .and_then(|properties| properties.qos)
             .and_then(QoS::from_bits);
-        let expires_at = match expiry(event, now) {
-            Some(Err(Expired)) => return None,
-            Some(Ok(expires_at)) => Some(expires_at),
-            None => None,
-        };
+        let time_left = time_left(event);
+        if time_left == Some(Duration::ZERO) {
+            return None; // [MQTT-3.3.2-5]
+        }
         let content_type = delivery.encode_once(CONTENT_TYPE_OF_PAYLOAD, content_type);
         Some(Publication {
             message: Message {
@@ -120,38 +118,35 @@ impl Publisher {
                 _ => Origin::Retained,
             },
             publisher: event.publisher.clone(),
-            expires_at,
+            expires_at: time_left.map(|left| now + left),
         })
     }
 
-    /// T6: path, slash, key; the path and its slash for the resource itself.
+    /// T6: path, slash, key; the path and its slash for the resource itself. Empty for a key that no topic can
+    /// express ([MQTT-3.3.2-2], [MQTT-4.7.3-2]).
     fn topic(&self, event: &Event) -> Bytes {
-        use std::fmt::Write as _;
-        let mut topic = String::with_capacity(self.path.len() + 32);
-        topic.push_str(&self.path);
-        if !self.path.is_empty() && !(self.bare && event.key.is_none()) {
-            topic.push('/');
+        let key = event.key.as_ref().map(Key::to_string);
+        if key
+            .as_ref()
+            .is_some_and(|key| key.contains(['+', '#', '\0']))
+        {
+            return Bytes::new();
         }
-        if let Some(key) = &event.key {
-            write!(topic, "{key}").expect("writing to a string");
-        }
-        Bytes::from(topic)
+        let slash = match (self.path.is_empty(), &key) {
+            (true, _) => "",
+            (false, None) if self.bare => "",
+            (false, _) => "/",
+        };
+        Bytes::from([&self.path, slash, key.as_deref().unwrap_or_default()].concat())
     }
 }
 
-struct Expired;
-
-/// When a message is no longer worth delivering, on the monotonic clock.
-fn expiry(event: &Event, now: Instant) -> Option<Result<Instant, Expired>> {
+/// How long a message is still worth delivering; zero when it no longer is.
+fn time_left(event: &Event) -> Option<Duration> {
     let seconds = event.properties.as_ref()?.message_expiry_interval?;
     let age_ms = (Timestamp::now().as_millis() - event.local_time.as_millis()).max(0.0);
-    let left =
-        Duration::from_secs(seconds.into()).checked_sub(Duration::from_secs_f64(age_ms / 1000.0));
-    Some(
-        left.filter(|left| !left.is_zero())
-            .map(|left| now + left)
-            .ok_or(Expired),
-    )
+    let age = Duration::from_secs_f64(age_ms / 1000.0);
+    Some(Duration::from_secs(seconds.into()).saturating_sub(age))
 }
 
 /// The value alone (P1): bytes for bytes with a content type, else JSON; nothing for a delete (P2).
@@ -169,17 +164,14 @@ fn payload(event: &Event) -> Bytes {
     }
 }
 
-/// The content type of bytes, unless it says nothing.
+/// The content type of bytes; nothing if it says nothing or cannot be said.
 fn content_type(event: &Event) -> Bytes {
-    let typed = event
-        .body
-        .as_ref()
-        .and_then(raw)
-        .map(|(content_type, _)| content_type);
-    typed
-        .filter(|text| text != OCTET_STREAM)
-        .map(Bytes::from)
-        .unwrap_or_default()
+    match event.body.as_ref().and_then(raw) {
+        Some((content_type, _)) if content_type != OCTET_STREAM && !content_type.contains('\0') => {
+            Bytes::from(content_type)
+        }
+        _ => Bytes::new(),
+    }
 }
 
 fn raw(body: &Body) -> Option<(String, Bytes)> {

@@ -371,6 +371,19 @@ fn t6_and_p1_an_event_is_its_value_on_the_topic_of_its_key() {
     // [MQTT-3.3.2-3]: the topic matches the filter, here `Dog`.
     assert_eq!(published("Dog", true, &message), expected("Dog"));
     assert_eq!(published("", false, &message), None);
+    for key in ["a+b", "#", "a\0"] {
+        let put = delivery(
+            EventKind::Put,
+            Phase::Live,
+            Some(Key::from(key)),
+            Some(Value::Int(1)),
+        );
+        assert_eq!(
+            published("Dog", false, &put),
+            None,
+            "{key}: no topic can name it"
+        );
+    }
 }
 
 #[test]

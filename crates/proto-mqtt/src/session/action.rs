@@ -19,6 +19,8 @@ pub enum Action {
     /// `acknowledgement`. Several may be under way; answers are given in the order of the requests
     /// ([MQTT-4.6.0-2], [MQTT-4.6.0-3]).
     Publish(PublishRequest),
+    /// Publish the Will, with the rights that the user has now; nobody waits for the answer, but a refusal counts.
+    PublishWill(PublishRequest),
     /// Subscribe to all of these after everything before has been published, and answer by
     /// [`handle_subscribed`](super::Session::handle_subscribed). Deliveries may start once that was called.
     Subscribe(Vec<FilterRequest>),

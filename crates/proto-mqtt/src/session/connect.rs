@@ -116,7 +116,7 @@ impl Session {
                 .assigned
                 .then(|| self.client.client_id.to_string()),
             topic_alias_maximum: Some(self.config.topic_alias_maximum),
-            shared_subscriptions_unavailable: true,
+            announce_capabilities: true,
         }
     }
 

@@ -20,6 +20,12 @@ pub(super) struct Incoming {
     exactly_once: HashMap<PacketId, Receipt>,
 }
 
+impl Incoming {
+    fn count_acknowledged(&mut self) {
+        self.unacknowledged = self.unacknowledged.saturating_sub(1);
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Receipt {
     /// Being published; PUBREC follows.
@@ -108,7 +114,7 @@ impl Session {
         };
         if found {
             self.incoming.exactly_once.remove(&ack.packet_id);
-            self.incoming.unacknowledged -= 1;
+            self.incoming.count_acknowledged();
         }
         let version = self.v();
         self.send(|out| encode::pubcomp(version, ack.packet_id, found, out)) // [MQTT-4.3.3-11]
@@ -153,7 +159,7 @@ impl Session {
         match acknowledgement {
             None => Ok(()),
             Some(Acknowledgement::PubAck(id)) => {
-                self.incoming.unacknowledged -= 1;
+                self.incoming.count_acknowledged();
                 self.send_with_text(text, |text, out| {
                     encode::puback(version, id, reason, text, out)
                 })
@@ -162,7 +168,7 @@ impl Session {
                 if reason.is_error() {
                     // [MQTT-4.3.3-9]: the identifier is free again.
                     self.incoming.exactly_once.remove(&id);
-                    self.incoming.unacknowledged -= 1;
+                    self.incoming.count_acknowledged();
                 } else {
                     self.incoming.exactly_once.insert(id, Receipt::Recorded);
                 }

@@ -44,16 +44,19 @@ pub(super) struct Outgoing {
     /// QoS 1 and 2 publications that may be unacknowledged at a time.
     window: usize,
     next_id: PacketId,
-    in_flight: HashMap<PacketId, Sent>,
+    in_flight: HashMap<PacketId, Owed>,
     waiting: VecDeque<(SubscriptionKey, Publication)>,
 }
 
-/// What the client owes us.
+/// The packet that the client owes us next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sent {
-    AwaitingPubAck,
-    AwaitingPubRec,
-    AwaitingPubComp,
+enum Owed {
+    /// PUBACK.
+    Acknowledgement,
+    /// PUBREC.
+    Receipt,
+    /// PUBCOMP.
+    Completion,
 }
 
 impl Outgoing {
@@ -169,11 +172,11 @@ impl Session {
         }
         if header.packet_id.is_some() {
             let id = self.outgoing.take_id();
-            let sent = match header.qos {
-                QoS::ExactlyOnce => Sent::AwaitingPubRec,
-                _ => Sent::AwaitingPubAck,
+            let owed = match header.qos {
+                QoS::ExactlyOnce => Owed::Receipt,
+                _ => Owed::Acknowledgement,
             };
-            self.outgoing.in_flight.insert(id, sent);
+            self.outgoing.in_flight.insert(id, owed);
             header.packet_id = Some(id);
         }
         encode_publish(version, &header, message, &mut self.outbox)
@@ -184,7 +187,7 @@ impl Session {
 
     pub(super) fn handle_puback(&mut self, ack: Ack, now: Instant) -> Result<(), CloseCause> {
         match self.outgoing.in_flight.get(&ack.packet_id) {
-            Some(Sent::AwaitingPubAck) => self.finish(ack.packet_id, now),
+            Some(Owed::Acknowledgement) => self.finish(ack.packet_id, now),
             Some(_) => return Err(CloseCause::ProtocolError("PUBACK for a QoS 2 publication")),
             None => {} // a late one; there is nothing to answer
         }
@@ -193,7 +196,7 @@ impl Session {
 
     pub(super) fn handle_pubrec(&mut self, ack: Ack, now: Instant) -> Result<(), CloseCause> {
         let found = match self.outgoing.in_flight.get(&ack.packet_id) {
-            Some(Sent::AwaitingPubAck) => {
+            Some(Owed::Acknowledgement) => {
                 return Err(CloseCause::ProtocolError("PUBREC for a QoS 1 publication"));
             }
             // [MQTT-4.4.0-2]: refused, and with that acknowledged.
@@ -208,7 +211,7 @@ impl Session {
         if found {
             self.outgoing
                 .in_flight
-                .insert(ack.packet_id, Sent::AwaitingPubComp);
+                .insert(ack.packet_id, Owed::Completion);
         }
         let version = self.v();
         self.send(|out| encode::pubrel(version, ack.packet_id, found, out)) // [MQTT-4.3.3-4]
@@ -216,7 +219,7 @@ impl Session {
 
     pub(super) fn handle_pubcomp(&mut self, ack: Ack, now: Instant) -> Result<(), CloseCause> {
         match self.outgoing.in_flight.get(&ack.packet_id) {
-            Some(Sent::AwaitingPubComp) => self.finish(ack.packet_id, now),
+            Some(Owed::Completion) => self.finish(ack.packet_id, now),
             Some(_) => return Err(CloseCause::ProtocolError("PUBCOMP before PUBREL")),
             None => {}
         }

@@ -92,7 +92,7 @@ impl Client {
     /// The publications that the driver is asked for, as `topic payload`.
     fn published(&mut self) -> Vec<String> {
         let line = |action| match action {
-            Action::Publish(request) => {
+            Action::Publish(request) | Action::PublishWill(request) => {
                 let payload = String::from_utf8_lossy(&request.payload).into_owned();
                 let retain = if request.retain { "retain " } else { "" };
                 format!("{retain}{} {payload}", request.topic)

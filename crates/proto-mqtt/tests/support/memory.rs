@@ -1,5 +1,9 @@
 //! A table in memory, users in memory, and clients over a pipe: everything a broker needs, with nothing hidden.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test's runtime ends with the test, and its tasks with it"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,6 +79,9 @@ impl Table {
 
     fn apply(&self, write: Write, context: &Context) -> Result<Written, Error> {
         let name = write.key.as_ref().map(Key::to_string).unwrap_or_default();
+        if context.caller.user().is_none() {
+            return Err(Error::unauthorized("Must login"));
+        }
         match name.as_str() {
             "forbidden" => return Err(Error::forbidden("not allowed")),
             "invalid" => return Err(Error::validation(vec!["wrong".to_owned()])),
@@ -286,21 +293,37 @@ impl Server {
 
     /// A stream that is being served.
     pub fn open(&self, version: Version, identity: Identity, pipe_bytes: usize) -> Client {
-        let (client, server) = tokio::io::duplex(pipe_bytes);
+        let (mut client, serving) = self.open_with(version, identity, pipe_bytes);
+        client.task = Some(tokio::spawn(serving));
+        client
+    }
+
+    /// A stream, and what serves it when it is run.
+    pub fn open_unserved(
+        &self,
+        version: Version,
+    ) -> (Client, impl Future<Output = CloseCause> + Send + 'static) {
+        self.open_with(version, Identity::None, 64 * 1024)
+    }
+
+    fn open_with(
+        &self,
+        version: Version,
+        identity: Identity,
+        pipe_bytes: usize,
+    ) -> (Client, impl Future<Output = CloseCause> + Send + 'static) {
+        let (stream, far_end) = tokio::io::duplex(pipe_bytes);
         let (conn, shutdown) = (Arc::new(ConnInfo::loopback()), self.shutdown.clone());
-        let task = tokio::spawn(serve(
-            server,
-            conn,
-            shutdown,
-            Arc::clone(&self.broker),
-            identity,
-        ));
-        Client {
-            version,
-            stream: client,
-            buf: BytesMut::new(),
-            task: Some(task),
-        }
+        let serving = serve(far_end, conn, shutdown, Arc::clone(&self.broker), identity);
+        (
+            Client {
+                version,
+                stream,
+                buf: BytesMut::new(),
+                task: None,
+            },
+            serving,
+        )
     }
 
     /// A client of user `u` whose CONNECT was accepted.

@@ -1,0 +1,9 @@
+//! Operations into a session.
+#![no_main]
+
+#[path = "../harness.rs"]
+mod harness;
+#[path = "../../tests/support/packets.rs"]
+mod packets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| harness::session_any(data));
