@@ -107,19 +107,26 @@ fn examine(
     {
         return Ok(None);
     }
-    let again = is_found_by_earlier_group(plan, driver, &found)
+    let again = belongs_to_other_group(plan, driver, &found)
         || is_found_by_other_entry(&driver.scan, descending, entry, &found);
     Ok((!again).then_some(found))
 }
 
-fn is_found_by_earlier_group(plan: &Plan, driver: &Driver, found: &Found) -> bool {
-    let earlier = plan
+/// Each record belongs to the first group whose test it passes. An index entry of a long text stands for other
+/// texts, too, so the test of the driver itself counts as well.
+fn belongs_to_other_group(plan: &Plan, driver: &Driver, found: &Found) -> bool {
+    if plan.drivers.last().is_none_or(|last| last.group == 0) {
+        return false;
+    }
+    let passes = |driver: &Driver| {
+        let test = driver.test.as_ref();
+        test.is_none_or(|test| test.matches(found.document.attribute(&test.attribute).as_ref()))
+    };
+    let mut earlier = plan
         .drivers
         .iter()
         .filter(|earlier| earlier.group < driver.group);
-    earlier
-        .filter_map(|earlier| earlier.test.as_ref())
-        .any(|test| test.matches(found.document.attribute(&test.attribute).as_ref()))
+    !passes(driver) || earlier.any(passes)
 }
 
 /// A list has several entries in its index; the one that is met first counts.
@@ -172,7 +179,7 @@ impl Sorter {
     ///
     /// # Errors
     ///
-    /// 400 when more matches would have to be held than are allowed.
+    /// 400 when more matches are to be sorted than are allowed.
     pub(crate) fn push(&mut self, found: &Found) -> Result<(), Error> {
         let values = self
             .keys
@@ -184,7 +191,7 @@ impl Sorter {
         if self.rows.len() > self.wanted.saturating_mul(2).max(1024) {
             self.cut();
         }
-        if self.rows.len() > self.max_rows {
+        if self.rows.len().min(self.wanted) > self.max_rows {
             return Err(Error::bad_request(format!(
                 "The query sorts more than {} records, add a condition, a limit or an index",
                 self.max_rows
