@@ -19,6 +19,9 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// Another program has opened the directory.
+    #[error("the database directory {0} is in use by another program")]
+    InUse(PathBuf),
     /// A file in the directory has a name that no database can have.
     #[error("'{0}' is not a database name")]
     Name(String),
@@ -65,6 +68,11 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Whether the transactions of a failed commit may succeed one by one.
+    pub(crate) fn may_concern_one(&self) -> bool {
+        self.is_full() || matches!(self, Self::Refused(_))
+    }
+
     /// Whether there is no room for what was to be written, in the map or on the disk.
     pub(crate) fn is_full(&self) -> bool {
         match self {

@@ -30,7 +30,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Maintenance {
     interval: Duration,
-    next_look: Instant,
+    next_step: Instant,
     next_sweep: Instant,
 }
 
@@ -40,19 +40,19 @@ impl Maintenance {
         Self {
             interval: config.sweep_interval,
             // A restart may have interrupted the building of an index.
-            next_look: now,
+            next_step: now,
             next_sweep: now + config.sweep_interval,
         }
     }
 
     /// When there is something to do.
     pub(crate) fn deadline(&self) -> Instant {
-        self.next_look.min(self.next_sweep)
+        self.next_step
     }
 
     /// There may be something to do at once.
     pub(crate) fn look_now(&mut self) {
-        self.next_look = Instant::now();
+        self.next_step = Instant::now();
     }
 
     /// Does a little. Returns whether there is more to do at once.
@@ -63,7 +63,7 @@ impl Maintenance {
         memory: &mut WriterMemory,
     ) -> Result<bool, EngineError> {
         let now = Instant::now();
-        self.next_look = now + RETRY_PAUSE;
+        self.next_step = now + RETRY_PAUSE;
         let more = if build_one(database, engine, memory)? {
             true
         } else if garbage::exists(engine)? {
@@ -78,10 +78,7 @@ impl Maintenance {
         } else {
             false
         };
-        self.next_look = match more {
-            true => now,
-            false => self.next_sweep,
-        };
+        self.next_step = if more { now } else { self.next_sweep };
         Ok(more)
     }
 }
@@ -199,7 +196,10 @@ fn sweep_expired(
     Ok(expired.len() == SWEEP_STEP_ENTRIES)
 }
 
-fn find_expired(engine: &Engine) -> Result<Vec<(Vec<u8>, Vec<u8>)>, EngineError> {
+/// Entries of the sub-store of expiry, and the encoded keys they stand for.
+type Expired = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn find_expired(engine: &Engine) -> Result<Expired, EngineError> {
     let txn = engine.read()?;
     let now = Timestamp::now().successor().to_bits().to_be_bytes();
     let bounds = (Bound::Unbounded, Bound::Excluded(&now[..]));

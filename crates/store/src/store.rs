@@ -1,6 +1,7 @@
 //! All databases of a directory.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -59,6 +60,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
+    /// Locked as long as the store lives: two programs that write the same files would not see each other's
+    /// definitions and times.
+    _lock: File,
 }
 
 #[derive(Debug)]
@@ -85,6 +89,7 @@ impl Store {
             source,
         };
         std::fs::create_dir_all(&directory).map_err(unusable)?;
+        let lock = lock(&directory)?;
         let pool = Pool::start(config.query_threads).map_err(StoreError::Thread)?;
         let shared = Shared {
             common: Common {
@@ -108,6 +113,7 @@ impl Store {
         }
         Ok(Arc::new(Self {
             shared: Arc::new(shared),
+            _lock: lock,
         }))
     }
 
@@ -193,7 +199,7 @@ impl Store {
     /// 404 for a missing database; what is found wrong is in the answer.
     pub async fn verify(&self, database: &str) -> Result<Verification, Error> {
         let found = self.database(database)?;
-        pump::run(&self.shared.common.pool, move || Ok(verify(&found)?)).await
+        pump::run(&self.shared.common.pool, move || verify(&found)).await
     }
 
     /// Writes a compacted copy of a database, consistent as of now, while it is in use. The copy can be opened as
@@ -351,6 +357,20 @@ impl Drop for Store {
         for database in databases.values() {
             database.close();
         }
+    }
+}
+
+/// Locks a directory for this program; the system releases the lock when it ends, however it ends.
+fn lock(directory: &Path) -> Result<File, StoreError> {
+    let unusable = |source| StoreError::Directory {
+        path: directory.to_owned(),
+        source,
+    };
+    let file = File::create(directory.join("store.lock")).map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(directory.to_owned())),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A table as a resource.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -35,7 +36,6 @@ const DELETE_BATCH: usize = 10_000;
 /// A table of a [`Store`](crate::Store).
 ///
 /// It stays the same object when its schema changes. After a drop it answers 404.
-#[derive(Debug)]
 pub struct Table {
     this: std::sync::Weak<Self>,
     id: TableId,
@@ -45,6 +45,15 @@ pub struct Table {
     stored: ArcSwap<StoredTable>,
     dictionary: ArcSwap<Dictionary>,
     dropped: AtomicBool,
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("database", &self.database.name)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Table {

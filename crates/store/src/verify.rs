@@ -16,7 +16,7 @@ use crate::environment::{Engine, META_LOG_START, id_key, id_range, read_time};
 use crate::error::EngineError;
 use crate::expiry::expiry_key;
 use crate::record::{self, Header};
-use crate::stored_table::{Counters, IndexState, TableId};
+use crate::stored_table::{Counters, IndexState, StoredTable, TableId};
 use crate::table::Table;
 use crate::{index, order};
 
@@ -52,23 +52,34 @@ pub(crate) fn verify(database: &Database) -> Result<Verification, resource::Erro
     let _permit = database.snapshot_permit()?;
     let engine = database.engine()?;
     let txn = engine.snapshot()?;
-    let tables = database.tables.load_full();
+    let by_name = database.tables.load_full();
+    let mut tables = HashMap::new();
+    for entry in engine.tables.iter(&txn).map_err(EngineError::from)? {
+        let (_, bytes) = entry.map_err(EngineError::from)?;
+        let stored = StoredTable::decode(bytes)?;
+        // One that was dropped since the snapshot is left out.
+        if let Some(table) = by_name
+            .get(&stored.definition.table)
+            .filter(|table| table.id() == stored.id)
+        {
+            tables.insert(stored.id, (Arc::clone(table), stored));
+        }
+    }
     let mut verifier = Verifier {
         engine: &engine,
         txn: &txn,
         log_start: engine.meta_time(&txn, META_LOG_START)?,
         found: Verification::default(),
     };
-    for table in tables.values() {
-        verifier.table(table)?;
+    for (table, stored) in tables.values() {
+        verifier.table(table, stored)?;
     }
-    let by_id = tables
-        .values()
-        .map(|table| (table.id(), Arc::clone(table)))
-        .collect();
-    verifier.log(&by_id)?;
+    verifier.log(&tables)?;
     Ok(verifier.found)
 }
+
+/// The tables of the snapshot.
+type Tables = HashMap<TableId, (Arc<Table>, StoredTable)>;
 
 struct Verifier<'v> {
     engine: &'v Engine,
@@ -78,8 +89,7 @@ struct Verifier<'v> {
 }
 
 impl Verifier<'_> {
-    fn table(&mut self, table: &Arc<Table>) -> Result<(), EngineError> {
-        let stored = table.stored();
+    fn table(&mut self, table: &Table, stored: &StoredTable) -> Result<(), EngineError> {
         let name = table.table_name().to_owned();
         let indexes: Vec<_> = stored
             .indexes
@@ -221,7 +231,7 @@ impl Verifier<'_> {
     }
 
     /// The newest change of every record in the log must be the state of the record.
-    fn log(&mut self, tables: &HashMap<TableId, Arc<Table>>) -> Result<(), EngineError> {
+    fn log(&mut self, tables: &Tables) -> Result<(), EngineError> {
         let mut seen = HashSet::new();
         let now = Timestamp::now();
         for entry in self.engine.log.rev_iter(self.txn)? {
@@ -234,7 +244,7 @@ impl Verifier<'_> {
                     continue;
                 }
             };
-            let (Some(key), Some(table)) = (entry.key, tables.get(&entry.table)) else {
+            let (Some(key), Some((table, _))) = (entry.key, tables.get(&entry.table)) else {
                 continue;
             };
             if entry.kind == EventKind::Message || !seen.insert((entry.table, key.to_vec())) {

@@ -113,8 +113,8 @@ impl Writer<'_> {
         self.commit(transactions);
     }
 
-    /// Commits transactions together. When there is no room for all of them, each is tried alone, so that
-    /// one that frees or needs little room is not refused because of another.
+    /// Commits transactions together. When there is no room for all of them, or one meets a damaged record, each
+    /// is tried alone, so that none is refused because of another.
     fn commit(&mut self, mut transactions: Vec<Transaction>) {
         if transactions.is_empty() {
             return;
@@ -126,11 +126,10 @@ impl Writer<'_> {
             .sum();
         match self.try_commit(&mut transactions) {
             Ok(results) => reply(transactions, results),
-            Err(error) if error.is_full() && transactions.len() > 1 => {
+            Err(error) if error.may_concern_one() && transactions.len() > 1 => {
                 for mut transaction in transactions {
                     let alone = self.try_commit(std::slice::from_mut(&mut transaction));
-                    let result =
-                        alone.map_or_else(|error| vec![Err(error.into())], |results| results);
+                    let result = alone.unwrap_or_else(|error| vec![Err(error.into())]);
                     reply(vec![transaction], result);
                 }
             }

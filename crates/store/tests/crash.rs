@@ -2,6 +2,10 @@
 //!
 //! The test starts its own program once more as the process to be killed. Each of its tasks writes one transaction
 //! after the other over two tables and prints its number once it is acknowledged.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the killed process is told by its environment what to do"
+)]
 
 mod support;
 
@@ -115,9 +119,7 @@ async fn writing_process() {
             }
         }));
     }
-    for task in tasks {
-        task.await.unwrap();
-    }
+    futures_util::future::join_all(tasks).await;
 }
 
 /// Lets the process write until it has acknowledged that many transactions, then kills it; the last number of

@@ -1,4 +1,8 @@
 //! Subscriptions: order, hand-over from state or log to live events, filters.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tasks end with the runtime of their test"
+)]
 
 mod support;
 

@@ -343,3 +343,13 @@ async fn closing_answers_what_is_queued() {
     let store = store::Store::open(config, resource::Hub::new(1)).unwrap();
     assert_eq!(store.verify("data").await.unwrap().records, 50);
 }
+
+#[tokio::test]
+async fn a_directory_is_opened_by_one_store_at_a_time() {
+    let fixture = Fixture::new();
+    let config = store::StoreConfig::new(fixture.directory.path());
+    let error = store::Store::open(config.clone(), resource::Hub::new(1)).unwrap_err();
+    assert!(matches!(error, store::StoreError::InUse(_)), "{error}");
+    drop(fixture.store);
+    store::Store::open(config, resource::Hub::new(1)).unwrap();
+}

@@ -79,6 +79,10 @@ impl Fixture {
     pub(crate) fn dispatch(&self) {
         for worker in 0..2 {
             let hub = self.hub.clone();
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "it ends with the runtime of the test"
+            )]
             tokio::spawn(async move { hub.dispatch(WorkerId(worker)).await });
         }
     }
