@@ -2,7 +2,7 @@
 //!
 //! Reading is strict and copies nothing: [`take_frame`] cuts one packet out of a buffer, [`decode`] checks all
 //! of it and returns a [`Packet`] that borrows from the frame. Writing goes into an [`Outbox`]: control
-//! packets by [`encode`](self::encode), publications by [`encode_publish`], which shares long payloads.
+//! packets by [`encode`], publications by [`encode_publish`], which shares long payloads.
 //!
 //! ```
 //! use bytes::BytesMut;

@@ -725,3 +725,37 @@ async fn l3_a_will_has_the_rights_that_its_user_has_when_it_is_published() {
     observer.expect_nothing().await;
     assert_eq!(server.broker.statistics().publishes_refused, 1);
 }
+
+#[tokio::test]
+async fn mqtt_3_8_4_4_replacing_a_subscription_loses_nothing() {
+    for handling in [0, 1, 2] {
+        let server = Server::new();
+        let mut publisher = server.connect(V5, "p").await;
+        let mut subscriber = server.connect(V5, "s").await;
+        subscriber.subscribe("Dog/1", 1).await;
+        let mut expected = Vec::new();
+        for n in 0..40 {
+            // Messages, which no state would bring back, around replacements of the subscription.
+            publisher
+                .send(&publish(V5, "Dog/1", &format!("{{\"n\":{n}}}"), 0, 0))
+                .await;
+            expected.push(format!("Dog/1 {{\"n\":{n}}}"));
+            if n % 4 == 0 {
+                subscriber
+                    .send(&subscribe(V5, 7, &[("Dog/1", 1 | handling << 4)]))
+                    .await;
+            }
+        }
+        let mut received = Vec::new();
+        while received.len() < 40 {
+            let line = subscriber.next().await;
+            if let Some((_, message)) = line.split_once(" Dog/1 ") {
+                received.push(format!("Dog/1 {message}"));
+                let id = received.len() as u16;
+                subscriber.send(&puback(id)).await;
+            }
+        }
+        assert_eq!(received, expected);
+        subscriber.expect_only("SUBACK 7 01").await;
+    }
+}

@@ -25,17 +25,11 @@ impl Chat {
             return Err(Error::method_not_allowed("chat", "put"));
         };
         let version = self.clock.tick();
+        let (key, body) = (write.key.clone(), write.body.map(Body::from));
         self.hub.publish(&[Arc::new(Event {
-            source: self.source,
-            kind: EventKind::Message,
-            key: write.key.clone(),
-            body: write.body.map(Body::from),
-            delta: None,
-            version,
-            local_time: version,
-            begin_transaction: true,
             publisher: context.publisher.clone(),
             properties,
+            ..Event::new(self.source, EventKind::Message, key, body, version)
         })]);
         let (key, outcome) = (write.key, WriteOutcome::Sent);
         Ok(Written {

@@ -170,3 +170,58 @@ impl<'a> PublishProperties<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(version: u8, flags: u8, expected: Option<DecodeError>) {
+        let name = if version == 3 {
+            &b"\x00\x06MQIsdp"[..]
+        } else {
+            b"\x00\x04MQTT"
+        };
+        let properties = if version == 5 { &[0][..] } else { &[] };
+        let has = |flag| flags & flag != 0;
+        let mut bytes = [name, &[version, flags, 0, 0], properties, b"\x00\x01c"].concat();
+        if has(Flags::WILL) {
+            bytes.extend([properties, b"\x00\x01w\x00\x00"].concat());
+        }
+        let texts = [has(Flags::USER_NAME), has(Flags::PASSWORD)];
+        texts
+            .iter()
+            .filter(|present| **present)
+            .for_each(|_| bytes.extend(b"\x00\x01x"));
+        assert_eq!(
+            decode(Reader::new(&bytes)).err(),
+            expected,
+            "{version} {flags:#010b}"
+        );
+    }
+
+    #[test]
+    fn connect_flags_that_contradict_each_other_are_malformed() {
+        for version in [3, 4, 5] {
+            for good in [
+                0b0000_0000,
+                0b0000_0010,
+                0b0011_0110,
+                0b1000_0000,
+                0b1100_0000,
+            ] {
+                check(version, good, None);
+            }
+            // Reserved; Will QoS or Will Retain without Will; Will QoS 3.
+            for bad in [0b0000_0001, 0b0000_1000, 0b0010_0000, 0b0001_1100] {
+                check(version, bad, Some(DecodeError::ConnectFlags(bad)));
+            }
+        }
+        let password_alone = 0b0100_0000;
+        check(
+            4,
+            password_alone,
+            Some(DecodeError::ConnectFlags(password_alone)),
+        );
+        check(5, password_alone, None);
+    }
+}

@@ -52,6 +52,9 @@ impl FeedHandle {
     /// Delivers the state of `replay` next; live events go on after it, so none is lost and the newest value
     /// comes last ([MQTT-3.8.4-4]).
     pub(super) fn replay(&self, replay: Subscription) {
+        if replay.is_live() {
+            return; // there is no state
+        }
         let mut shared = lock(&self.shared);
         shared.replay = Some(replay);
         shared.wake();

@@ -149,14 +149,13 @@ fn time_left(event: &Event) -> Option<Duration> {
     Some(Duration::from_secs(seconds.into()).saturating_sub(age))
 }
 
-/// The value alone (P1): bytes for bytes with a content type, else JSON; nothing for a delete (P2).
+/// The value alone (P1): bytes for bytes with a content type, else JSON; nothing for a delete (P2) and for a
+/// message without a value.
 fn payload(event: &Event) -> Bytes {
-    let Some(body) = event
-        .body
-        .as_ref()
-        .filter(|_| event.kind != EventKind::Delete)
-    else {
-        return Bytes::new();
+    let body = match (&event.body, event.kind) {
+        (None, _) | (_, EventKind::Delete) => return Bytes::new(),
+        (Some(Body::Value(value)), EventKind::Message) if value.is_null() => return Bytes::new(),
+        (Some(body), _) => body,
     };
     match raw(body) {
         Some((_, data)) => data,

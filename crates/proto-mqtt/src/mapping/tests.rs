@@ -309,18 +309,8 @@ fn a_retained_publication_names_a_record_and_expires_as_it_says() {
 }
 
 fn delivery(kind: EventKind, phase: Phase, key: Option<Key>, body: Option<Value>) -> Delivery {
-    let event = Event {
-        source: SourceId::next(),
-        kind,
-        key,
-        body: body.map(Body::from),
-        delta: None,
-        version: Timestamp::now(),
-        local_time: Timestamp::now(),
-        begin_transaction: true,
-        publisher: None,
-        properties: None,
-    };
+    let body = body.map(Body::from);
+    let event = Event::new(SourceId::next(), kind, key, body, Timestamp::now());
     Delivery::new(Arc::new(event), phase)
 }
 
@@ -391,6 +381,11 @@ fn p2_a_delete_has_an_empty_payload_and_an_invalidation_is_not_shown() {
     let delete = delivery(EventKind::Delete, Phase::Live, Some(Key::from("1")), None);
     let expected = ("Dog/1".to_owned(), String::new(), Origin::Retained);
     assert_eq!(published("Dog", false, &delete), Some(expected));
+    for body in [None, Some(Value::Null)] {
+        let message = delivery(EventKind::Message, Phase::Live, Some(Key::from("1")), body);
+        let expected = ("Dog/1".to_owned(), String::new(), Origin::Message);
+        assert_eq!(published("Dog", false, &message), Some(expected));
+    }
     let invalidate = delivery(
         EventKind::Invalidate,
         Phase::Live,

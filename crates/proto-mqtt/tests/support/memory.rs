@@ -102,17 +102,11 @@ impl Table {
             WriteKind::Message(properties) => (EventKind::Message, WriteOutcome::Sent, properties),
             other => panic!("{other:?} is not written by MQTT"),
         };
+        let body = write.body.map(Body::from);
         self.hub.publish(&[Arc::new(Event {
-            source: self.source,
-            kind,
-            key: write.key.clone(),
-            body: write.body.map(Body::from),
-            delta: None,
-            version,
-            local_time: version,
-            begin_transaction: true,
             publisher: context.publisher.clone(),
             properties,
+            ..Event::new(self.source, kind, write.key.clone(), body, version)
         })]);
         Ok(Written {
             key: write.key,
@@ -125,18 +119,8 @@ impl Table {
         let records = self.records.lock().unwrap();
         let covered = records.iter().filter(|(key, _)| scope.covers(Some(key)));
         let delivery = |(key, value): (&Key, &Value)| {
-            let event = Event {
-                source: self.source,
-                kind: EventKind::Put,
-                key: Some(key.clone()),
-                body: Some(Body::from(value.clone())),
-                delta: None,
-                version: Timestamp::ZERO,
-                local_time: Timestamp::ZERO,
-                begin_transaction: true,
-                publisher: None,
-                properties: None,
-            };
+            let (key, body) = (Some(key.clone()), Some(Body::from(value.clone())));
+            let event = Event::new(self.source, EventKind::Put, key, body, Timestamp::ZERO);
             Delivery::new(Arc::new(event), Phase::Initial)
         };
         covered.map(delivery).collect()
@@ -395,6 +379,17 @@ impl Client {
     pub async fn expect_nothing(&mut self) {
         self.send(&packets::pingreq()).await;
         self.expect(&["PINGRESP"]).await;
+    }
+
+    /// Nothing but this line comes, any number of times, until a PINGREQ is answered.
+    pub async fn expect_only(&mut self, line: &str) {
+        self.send(&packets::pingreq()).await;
+        loop {
+            match self.next().await {
+                found if found == line => {}
+                other => return assert_eq!(other, "PINGRESP"),
+            }
+        }
     }
 
     /// Closes our side of the stream without a word.

@@ -275,3 +275,11 @@ fn mqtt_3_1_2_29_reason_strings_are_left_out_if_not_wanted() {
     assert_eq!(answer_bytes(0), 5);
     assert_eq!(answer_bytes(1), 5 + 1 + 3 + "because".len());
 }
+
+#[test]
+fn a_response_topic_has_no_wildcards() {
+    let mut client = Client::connected(V5);
+    let properties = [&[0x08][..], &string("a/#")].concat();
+    client.send(&publish_with(V5, "Dog/1", "", 0, 0, &properties, false));
+    assert_eq!(client.farewell().as_deref(), Some("DISCONNECT 90"));
+}

@@ -177,3 +177,18 @@ fn a_packet_while_subscribe_is_answered_is_not_accepted() {
     client.session.handle_subscribed(vec![Ok(())]);
     assert_eq!(client.farewell().as_deref(), Some("DISCONNECT 82"));
 }
+
+#[test]
+fn mqtt_3_10_4_3_a_started_delivery_is_completed_after_unsubscribe() {
+    let mut client = Client::connected(V5);
+    let key = client.subscribe("a", 2);
+    client.deliver(key, message("a", "1"));
+    client.send(&unsubscribe(V5, 8, &["a"]));
+    client.send(&pubrec(1));
+    client.send(&pubcomp(1));
+    assert_eq!(
+        client.sent(),
+        ["PUBLISH q2 #1 a 1", "UNSUBACK 8 00", "PUBREL 1"]
+    );
+    assert_eq!(client.cause(), None);
+}
