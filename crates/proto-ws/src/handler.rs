@@ -1,0 +1,189 @@
+//! From a request to a connection that is served: the part that is seen by the chain.
+
+use std::fmt;
+use std::future::{Future, ready};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use base::{BoxedIo, ConnInfo, Shutdown, UpgradeTask, WorkerId};
+use content::ContentTypes;
+use http::{Method, header};
+use http_chain::{BoxFuture, Handler, Request, Response};
+use resource::{Action, Authenticator, Caller, Context, Error, Protocol, Registry};
+
+use crate::config::WsConfig;
+use crate::envelope::Encoding;
+use crate::handshake::{Offer, offered};
+use crate::live::Live;
+use crate::refusal::Refusal;
+use crate::sub_protocol::SubProtocol;
+use crate::target::{self, Options, Target};
+use crate::tunnel;
+
+/// Answers WebSocket upgrades; hands every other request back.
+///
+/// Stands behind authentication and before REST, to which an upgrade looks like a GET.
+///
+/// ```
+/// use std::sync::Arc;
+/// use http_chain::{Chains, Ports, Stage};
+/// use proto_ws::{WebSockets, WsConfig};
+/// use resource::Registry;
+/// use tokio::io::AsyncReadExt as _;
+///
+/// let registry = Arc::new(Registry::new());
+/// let web_sockets = WebSockets::new(registry, WsConfig::default())
+///     .with_sub_protocol("shout", |mut io, _conn, _shutdown, _caller| async move {
+///         let mut heard = Vec::new();
+///         let _ = io.read_to_end(&mut heard).await;
+///     });
+/// let mut chains = Chains::default();
+/// chains.last(Ports::application(), "websocket", Stage::handler(web_sockets));
+/// ```
+#[derive(Clone)]
+pub struct WebSockets {
+    registry: Arc<Registry>,
+    config: Arc<WsConfig>,
+    types: ContentTypes,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    serves_resources: bool,
+    sub_protocols: Vec<SubProtocol>,
+}
+
+impl WebSockets {
+    /// Serves the resources that `registry` exports to WebSocket.
+    pub fn new(registry: Arc<Registry>, config: WsConfig) -> Self {
+        Self {
+            registry,
+            config: Arc::new(config),
+            types: ContentTypes::standard(),
+            authenticator: None,
+            serves_resources: true,
+            sub_protocols: Vec::new(),
+        }
+    }
+
+    /// Asks `authenticator` every [`refresh_interval`](WsConfig::refresh_interval) whether the caller still
+    /// is who it was, and closes the connection if not. Without one, permissions are checked once.
+    #[must_use]
+    pub fn with_authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
+        self.authenticator = Some(authenticator);
+        self
+    }
+
+    /// Serves only sub-protocols and hands back the upgrades that offer none of them.
+    #[must_use]
+    pub fn without_resources(mut self) -> Self {
+        self.serves_resources = false;
+        self
+    }
+
+    /// Serves the sub-protocol `name` by `serve`, at every path.
+    ///
+    /// The stream that `serve` gets carries the content of binary messages, whose borders mean nothing; a
+    /// text message closes with 1003. When the future ends, the WebSocket is closed with 1000, or 1001 if
+    /// `shutdown` was given; when the peer goes, the stream ends and the future is awaited. Whoever may
+    /// connect is for `serve` to decide.
+    #[must_use]
+    pub fn with_sub_protocol<F, Fut>(mut self, name: impl Into<Arc<str>>, serve: F) -> Self
+    where
+        F: Fn(BoxedIo, Arc<ConnInfo>, Shutdown, Caller) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let name = name.into();
+        self.sub_protocols.retain(|known| known.name != name);
+        self.sub_protocols.push(SubProtocol::new(name, serve));
+        self
+    }
+
+    fn sub_protocol<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> Option<&SubProtocol> {
+        names.find_map(|name| self.sub_protocols.iter().find(|known| *known.name == *name))
+    }
+
+    async fn answer(&self, request: &Request) -> Result<Response, Refusal> {
+        let offer = Offer::parse(request.headers())?;
+        // W6, the check of `Origin` against cross-site hijacking, belongs here as soon as cookies
+        // authenticate: no other credential is attached to a request by the browser alone.
+        if let Some(sub_protocol) = self.sub_protocol(offer.protocols()) {
+            return Ok(self.open_tunnel(&offer, sub_protocol, request.caller()));
+        }
+        let live = self.subscribe(request).await?;
+        let task = UpgradeTask::new(move |io, _conn, shutdown| live.run(io, shutdown));
+        // W3: browsers give up when they offer protocols and none is selected.
+        let first = offer.protocols().next();
+        Ok(Response::upgrade(offer.response_headers(first), task))
+    }
+
+    fn open_tunnel(&self, offer: &Offer, sub_protocol: &SubProtocol, caller: &Caller) -> Response {
+        let headers = offer.response_headers(Some(&sub_protocol.name));
+        let (sub_protocol, caller) = (sub_protocol.clone(), caller.clone());
+        let config = Arc::clone(&self.config);
+        let task = UpgradeTask::new(move |io, conn, shutdown| {
+            tunnel::run(io, config, shutdown.clone(), move |stream| {
+                sub_protocol.serve(stream, conn, shutdown, caller)
+            })
+        });
+        Response::upgrade(headers, task)
+    }
+
+    /// W5: everything that can fail, before the connection is a WebSocket.
+    async fn subscribe(&self, request: &Request) -> Result<Live, Refusal> {
+        let path = request.pathname();
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let found = target::find(&self.registry, &self.types, path)
+            .ok_or_else(|| Error::not_found(format!("No resource was found to handle /{path}")))?;
+        let resource = found.entry.resource?;
+        let worker = request.conn().map_or(WorkerId(0), |conn| conn.worker);
+        let context = Context::new(request.caller().clone(), worker, Protocol::WebSocket);
+        resource.authorize(&context, &[Action::Read])?;
+        let target = Target::parse(&*resource, &self.types, found.rest)?;
+        let accept = request.header(header::ACCEPT.as_str());
+        let format = self.types.negotiate(accept, target.suffix);
+        let format = format.map_err(|error| Error::not_acceptable(error.to_string()))?;
+        let encoding = Encoding::of(format)?;
+        let options = Options::parse(request.query(), &target.scope)?;
+        let subscription = resource
+            .subscribe(target.scope, &options.subscribe, &context)
+            .await?;
+        Ok(Live {
+            resource,
+            context,
+            subscription,
+            encoding,
+            raw_events: options.subscribe.raw_events,
+            mark_initial: options.mark_initial,
+            authenticator: self.authenticator.clone(),
+            config: Arc::clone(&self.config),
+        })
+    }
+}
+
+impl Handler for WebSockets {
+    fn accepts(&self, request: &Request) -> bool {
+        request.method() == Method::GET
+            && request.is_websocket()
+            && (self.serves_resources || self.sub_protocol(offered(request.headers())).is_some())
+    }
+
+    fn handle(&self, request: Request) -> BoxFuture<'_, ControlFlow<Response, Request>> {
+        if !self.accepts(&request) {
+            return Box::pin(ready(ControlFlow::Continue(request)));
+        }
+        Box::pin(async move {
+            let answer = self.answer(&request).await;
+            ControlFlow::Break(
+                answer.unwrap_or_else(|refusal| refusal.into_response(request.pathname())),
+            )
+        })
+    }
+}
+
+impl fmt::Debug for WebSockets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSockets")
+            .field("config", &self.config)
+            .field("serves_resources", &self.serves_resources)
+            .field("sub_protocols", &self.sub_protocols)
+            .finish_non_exhaustive()
+    }
+}

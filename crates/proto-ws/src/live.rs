@@ -1,0 +1,197 @@
+//! One connection to a resource: events out, and commands in where they are accepted.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use base::{BoxedIo, Shutdown};
+use bytes::Bytes;
+use content::EncodeError;
+use resource::{
+    Action, Authenticator, Caller, Context, Delivery, Error, ErrorKind, EventKind, Resource,
+    Subscription,
+};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use crate::close::Close;
+use crate::command::Command;
+use crate::config::WsConfig;
+use crate::envelope::{self, Encoding};
+use crate::link::{Ended, Link, LinkEvent};
+use crate::writes::Writes;
+
+/// A subscription that waits for its socket.
+pub(crate) struct Live {
+    pub(crate) resource: Arc<dyn Resource>,
+    pub(crate) context: Context,
+    pub(crate) subscription: Subscription,
+    pub(crate) encoding: Encoding,
+    pub(crate) raw_events: bool,
+    pub(crate) mark_initial: bool,
+    pub(crate) authenticator: Option<Arc<dyn Authenticator>>,
+    pub(crate) config: Arc<WsConfig>,
+}
+
+impl Live {
+    /// Serves the connection until it ends.
+    pub(crate) async fn run(self, io: BoxedIo, shutdown: Shutdown) {
+        let mut connection = Connection {
+            link: Link::new(io, Arc::clone(&self.config)),
+            pending: VecDeque::new(),
+            writes: Writes::default(),
+            refresh: refresh_interval(&self.config),
+            live: self,
+        };
+        let ended = connection.serve(&shutdown).await;
+        let Connection { link, live, .. } = connection;
+        // F3: the subscription does not wait for the closing handshake.
+        drop(live);
+        link.finish(ended).await;
+    }
+}
+
+fn refresh_interval(config: &WsConfig) -> Interval {
+    let period = config.refresh_interval;
+    let mut interval = interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+struct Connection {
+    live: Live,
+    link: Link,
+    /// Deliveries that were fetched and not sent: the next ones are fetched when these are written.
+    pending: VecDeque<Arc<Delivery>>,
+    writes: Writes,
+    refresh: Interval,
+}
+
+impl Connection {
+    async fn serve(&mut self, shutdown: &Shutdown) -> Ended {
+        loop {
+            if let Err(ended) = self.step(shutdown).await {
+                return ended;
+            }
+        }
+    }
+
+    /// Sends what there is room for, and handles the next thing that happens.
+    async fn step(&mut self, shutdown: &Shutdown) -> Result<(), Ended> {
+        self.send_pending()?;
+        let wants_events = self.pending.is_empty() && self.link.is_drained();
+        let writes = !self.writes.is_idle() && self.link.has_room();
+        let reads = self.writes.has_room();
+        let live = &mut self.live;
+        tokio::select! {
+            () = shutdown.started() => Err(Close::going_away().into()),
+            event = self.link.next(reads) => match event? {
+                LinkEvent::Drained => Ok(()),
+                LinkEvent::Text(text) => self.handle_message(&text, true),
+                LinkEvent::Binary(bytes) => self.handle_message(&bytes, false),
+            },
+            batch = live.subscription.next(), if wants_events => self.handle_batch(batch),
+            failure = self.writes.next_failure(&live.resource, &live.context), if writes => {
+                let (id, error) = failure;
+                if error.kind() == ErrorKind::Internal {
+                    tracing::error!(target: "ws", %error, "write failed");
+                }
+                self.send(envelope::failure(id, &error, self.live.encoding))
+            }
+            _ = self.refresh.tick(), if live.authenticator.is_some() => self.handle_refresh(),
+        }
+    }
+
+    fn handle_batch(&mut self, batch: Result<Vec<Arc<Delivery>>, Error>) -> Result<(), Ended> {
+        let batch = batch.map_err(|error| Close::of_error(&error))?;
+        if batch.is_empty() && self.live.mark_initial {
+            return self.send(envelope::end_of_initial(self.live.encoding));
+        }
+        self.pending.extend(batch);
+        Ok(())
+    }
+
+    fn send_pending(&mut self) -> Result<(), Ended> {
+        while self.link.has_room() {
+            let Some(delivery) = self.pending.pop_front() else {
+                break;
+            };
+            let message = self.live.encode(&delivery);
+            self.send(message)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, message: Result<Bytes, EncodeError>) -> Result<(), Ended> {
+        let message =
+            message.map_err(|error| Close::unexpected(format!("EncodeError: {error}")))?;
+        self.link.send(&message, self.live.encoding.is_text());
+        Ok(())
+    }
+
+    /// Tables ignore messages unless writes are accepted.
+    fn handle_message(&mut self, message: &Bytes, is_text: bool) -> Result<(), Ended> {
+        if !self.live.config.accept_writes {
+            return Ok(());
+        }
+        let encoding = match (is_text, self.live.encoding) {
+            (true, _) => Encoding::Json,
+            (false, Encoding::Json) => {
+                return Err(Close::unsupported_data("a message must be JSON text").into());
+            }
+            (false, binary) => binary,
+        };
+        let command = Command::decode(message, encoding)?;
+        self.writes.push(command, message.len());
+        Ok(())
+    }
+
+    /// Whether the caller still may read. The attributes it may see were settled when it subscribed, so other
+    /// permissions end the connection, too.
+    fn handle_refresh(&mut self) -> Result<(), Ended> {
+        let live = &mut self.live;
+        let Some(authenticator) = &live.authenticator else {
+            return Ok(());
+        };
+        let caller = authenticator
+            .refresh(&live.context.caller)
+            .ok_or_else(Close::unauthenticated)?;
+        let has_changed = !has_same_permissions(&caller, &live.context.caller);
+        live.context.caller = caller;
+        live.resource
+            .authorize(&live.context, &[Action::Read])
+            .map_err(|error| Close::of_error(&error))?;
+        match has_changed {
+            true => Err(Close::new(3003, "Permissions changed").into()),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Live {
+    /// The bytes of an event, shared with the other connections of this worker.
+    fn encode(&self, delivery: &Delivery) -> Result<Bytes, EncodeError> {
+        let (raw, encoding) = (self.raw_events, self.encoding);
+        let is_raw_patch = raw && delivery.event.kind == EventKind::Patch;
+        let mut failure = None;
+        let bytes = delivery.encode_once(encoding.id(is_raw_patch), |event| {
+            envelope::event(event, raw, encoding).unwrap_or_else(|error| {
+                failure = Some(error);
+                Bytes::new()
+            })
+        });
+        match failure {
+            Some(error) => Err(error),
+            None if bytes.is_empty() => Err(EncodeError::new("WebSocket", "this event")),
+            None => Ok(bytes),
+        }
+    }
+}
+
+fn has_same_permissions(one: &Caller, other: &Caller) -> bool {
+    match (one.user(), other.user()) {
+        (Some(one), Some(other)) => {
+            Arc::ptr_eq(&one.permissions, &other.permissions)
+                || one.permissions == other.permissions
+        }
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}

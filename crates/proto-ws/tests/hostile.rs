@@ -1,0 +1,88 @@
+//! Bytes from a peer never panic: the seeds of the fuzz targets as plain tests, whole, cut short at every
+//! byte and with single bytes changed.
+
+use std::fs;
+use std::path::Path;
+
+use content::ContentTypes;
+use proto_ws::command::Command;
+use proto_ws::engine::{Engine, Incoming};
+use proto_ws::envelope::Encoding;
+use proto_ws::target::{self, Options};
+use resource::{Methods, Resource, Scope};
+
+type Target = fn(&[u8]);
+
+struct Anything;
+
+impl Resource for Anything {
+    fn name(&self) -> &str {
+        "Anything"
+    }
+    fn methods(&self) -> Methods {
+        Methods::NONE
+    }
+}
+
+/// Everything but the borders at which bytes arrive decides what is read.
+fn frames(bytes: &[u8]) {
+    let read = |chunk: usize| {
+        let mut engine = Engine::new(1024);
+        let mut all = Vec::new();
+        for piece in bytes.chunks(chunk) {
+            engine.handle_bytes(piece);
+            loop {
+                match engine.poll_message() {
+                    Ok(Some(Incoming::Close)) => return (all, None),
+                    Ok(Some(incoming)) => all.push(incoming),
+                    Ok(None) => break,
+                    Err(close) => {
+                        engine.close(&close);
+                        return (all, Some(close));
+                    }
+                }
+            }
+        }
+        (all, None)
+    };
+    assert_eq!(read(1), read(bytes.len().max(1)));
+}
+
+fn command(bytes: &[u8]) {
+    for encoding in [Encoding::Json, Encoding::Cbor, Encoding::MessagePack] {
+        let _ = Command::decode(bytes, encoding).map(Command::into_write);
+    }
+}
+
+fn path(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let (path, query) = text.split_once('?').unwrap_or((text, ""));
+    let _ = target::Target::parse(&Anything, &ContentTypes::standard(), path);
+    let _ = Options::parse(Some(query), &Scope::All);
+}
+
+#[test]
+fn seeds_and_their_mutations_do_not_panic() {
+    let targets: [(&str, Target); 3] = [("frames", frames), ("command", command), ("target", path)];
+    for (name, run) in targets {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fuzz/seeds")
+            .join(name);
+        let mut count = 0;
+        for file in fs::read_dir(directory).unwrap() {
+            let seed = fs::read(file.unwrap().path()).unwrap();
+            (0..=seed.len()).for_each(|end| run(&seed[..end]));
+            for at in 0..seed.len() {
+                for change in [0x00, 0x01, 0x7f, 0x80, 0xff] {
+                    let mut changed = seed.clone();
+                    changed[at] ^= change;
+                    run(&changed);
+                }
+            }
+            count += 1;
+        }
+        assert!(count > 0, "{name} has no seeds");
+    }
+}
