@@ -759,3 +759,35 @@ async fn mqtt_3_8_4_4_replacing_a_subscription_loses_nothing() {
         subscriber.expect_only("SUBACK 7 01").await;
     }
 }
+
+#[tokio::test]
+async fn a_flood_of_publications_leaves_others_their_turn() {
+    let limits = QueueLimits {
+        subscriber_events: 1000,
+        ..QueueLimits::default()
+    };
+    let server = Server::with_config(MqttConfig::default(), Hub::with_limits(1, limits));
+    let mut reader = server.open(V5, Identity::None, 4 * 1024 * 1024);
+    let mut writer = server.open(V5, Identity::None, 4 * 1024 * 1024);
+    for (client, client_id) in [(&mut reader, "r"), (&mut writer, "w")] {
+        client
+            .send(
+                &Connect {
+                    client_id,
+                    ..user_connect(V5)
+                }
+                .encode(),
+            )
+            .await;
+        client.expect(&["CONNACK 0 00"]).await;
+    }
+    reader.subscribe("Dog/#", 0).await;
+    let flood: Vec<u8> = (0..20_000)
+        .flat_map(|_| publish(V5, "Dog/1", "{}", 0, 0))
+        .collect();
+    writer.send(&flood).await;
+    for _ in 0..20_000 {
+        reader.expect(&["PUBLISH q0 Dog/1 {}"]).await;
+    }
+    assert_eq!(server.hub.statistics().overflows, 0);
+}

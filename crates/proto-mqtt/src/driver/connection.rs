@@ -23,6 +23,10 @@ use crate::mapping::Publisher;
 use crate::session::{Action, Counters, FilterRequest, PublishRequest, Session, SubscriptionKey};
 use crate::{CloseCause, Refusal};
 
+/// Events of one connection that are handled before others on the worker get their turn: a client that sends
+/// faster than its messages can be distributed would otherwise keep them all waiting.
+const WAKES_IN_A_ROW: u32 = 64;
+
 pub(super) struct Connection<I> {
     socket: Socket<I>,
     session: Session,
@@ -100,7 +104,12 @@ impl<I: Io> Connection<I> {
     /// Serves until the session is closed.
     pub(super) async fn run(&mut self, shutdown: &Shutdown) {
         let mut shutdown = pin!(shutdown.started());
+        let mut wakes: u32 = 0;
         while self.session.close_cause().is_none() {
+            wakes = wakes.wrapping_add(1);
+            if wakes.is_multiple_of(WAKES_IN_A_ROW) {
+                tokio::task::yield_now().await;
+            }
             let deadline = self.deadline();
             let wake = self.wake(&mut shutdown, deadline).await;
             self.handle(wake);
