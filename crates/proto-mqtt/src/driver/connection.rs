@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base::{ConnInfo, Io, Shutdown};
 use futures_util::StreamExt;
@@ -16,12 +16,15 @@ use super::Identity;
 use super::broker::Broker;
 use super::feed::{Batch, Feed, FeedHandle, feed};
 use super::operations::{self, Admitted, BoxFuture, Filter, Opened, Published};
-use super::sessions::{Claim, SHORT, Signal, assigned_client_id};
+use super::sessions::{Claim, Signal, assigned_client_id};
 use super::socket::{Progress, Socket};
 use crate::codec::take_frame;
 use crate::mapping::Publisher;
 use crate::session::{Action, Counters, FilterRequest, PublishRequest, Session, SubscriptionKey};
 use crate::{CloseCause, Refusal};
+
+/// How long the last bytes may take when the peer may be gone, and how long the peer's own are waited for.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// Events of one connection that are handled before others on the worker get their turn: a client that sends
 /// faster than its messages can be distributed would otherwise keep them all waiting.

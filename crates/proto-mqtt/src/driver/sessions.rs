@@ -5,7 +5,6 @@ use std::collections::hash_map::Entry as MapEntry;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use base::{ConnInfo, WorkerId};
 use tokio::sync::Notify;
@@ -223,9 +222,6 @@ pub(super) fn assigned_client_id(conn: &ConnInfo) -> Arc<str> {
     let random = RandomState::new().hash_one(conn.id.as_u64());
     Arc::from(format!("auto-{random:016x}-{}", conn.id))
 }
-
-/// How long a write may be blocked before the socket is given up when a connection ends because of its peer.
-pub(super) const SHORT: Duration = Duration::from_secs(1);
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
