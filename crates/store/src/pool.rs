@@ -2,10 +2,17 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
+use std::time::{Duration, Instant};
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// Something that may hold a snapshot for too long.
+pub(crate) trait Watched: Send + Sync {
+    /// Lets go of the snapshot if its time is over.
+    fn release_if_stale(&self, now: Instant);
+}
 
 /// A fixed number of threads and a queue of jobs. Every open query has at most one job in the queue, so the
 /// bound on open snapshots bounds the queue too. Dropping the last handle ends the threads.
@@ -17,19 +24,28 @@ pub(crate) struct Pool {
 struct Shared {
     state: Mutex<State>,
     arrived: Condvar,
+    watch_interval: Duration,
 }
 
-#[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
     closed: bool,
+    watched: Vec<Weak<dyn Watched>>,
+    next_watch: Instant,
 }
 
 impl Pool {
-    pub(crate) fn start(threads: usize) -> std::io::Result<Self> {
+    /// Starts the threads; one of them looks after what is [watched](Self::watch) once in `watch_interval`.
+    pub(crate) fn start(threads: usize, watch_interval: Duration) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                jobs: VecDeque::new(),
+                closed: false,
+                watched: Vec::new(),
+                next_watch: Instant::now() + watch_interval,
+            }),
             arrived: Condvar::new(),
+            watch_interval,
         });
         let pool = Self {
             shared: Arc::clone(&shared),
@@ -47,6 +63,11 @@ impl Pool {
     pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
         self.shared.state().jobs.push_back(Box::new(job));
         self.shared.arrived.notify_one();
+    }
+
+    /// Has something released when its time is over, unless it is dropped before.
+    pub(crate) fn watch(&self, watched: Weak<dyn Watched>) {
+        self.shared.state().watched.push(watched);
     }
 }
 
@@ -70,16 +91,26 @@ impl Shared {
     fn next(&self) -> Option<Job> {
         let mut state = self.state();
         loop {
+            let now = Instant::now();
+            if now >= state.next_watch {
+                state.next_watch = now + self.watch_interval;
+                state.watched.retain(|watched| watched.strong_count() > 0);
+                let watched = state.watched.clone();
+                drop(state);
+                for watched in watched.iter().filter_map(Weak::upgrade) {
+                    watched.release_if_stale(now);
+                }
+                state = self.state();
+            }
             if let Some(job) = state.jobs.pop_front() {
                 return Some(job);
             }
             if state.closed {
                 return None;
             }
-            state = self
-                .arrived
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            let left = state.next_watch.saturating_duration_since(now);
+            let waited = self.arrived.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

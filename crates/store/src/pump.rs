@@ -1,18 +1,19 @@
 //! Turning work that is done in pieces on the query threads into a stream.
 //!
 //! While the consumer looks at one piece the next one is made; never more, so a slow consumer holds no thread
-//! and little memory. Dropping the stream drops the work, or, while a piece is being made, its result.
+//! and little memory. Dropping the stream drops the work at once, or at the end of the piece being made. A
+//! consumer that does not come back for too long loses the work, so that it does not hold a snapshot for ever.
 
-use std::future::Future as _;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 use resource::Error;
 use tokio::sync::oneshot;
 
-use crate::pool::Pool;
+use crate::pool::{Pool, Watched};
 
 /// Work done in pieces.
 pub(crate) trait Source: Send + 'static {
@@ -25,76 +26,140 @@ pub(crate) trait Source: Send + 'static {
     ) -> Result<(Vec<Self::Item>, bool), Error>;
 }
 
-type Answer<S> = (S, Result<(Vec<<S as Source>::Item>, bool), Error>);
-
-enum State<S: Source> {
-    Idle(Box<S>),
-    Running(oneshot::Receiver<Answer<Box<S>>>),
-    Done,
-}
-
-impl<S: Source> Source for Box<S> {
-    type Item = S::Item;
-    fn next_piece(&mut self, cancelled: &dyn Fn() -> bool) -> Result<(Vec<S::Item>, bool), Error> {
-        S::next_piece(self, cancelled)
-    }
+/// The error of a snapshot that was held too long.
+pub(crate) fn too_old() -> Error {
+    Error::unavailable("The query took too long, its snapshot was given up")
 }
 
 /// The stream of a source.
 pub(crate) struct Pump<S: Source> {
     pool: Arc<Pool>,
-    state: State<S>,
+    slot: Arc<Slot<S>>,
+}
+
+struct Slot<S: Source> {
+    give_up_at: Instant,
+    // Held for a few instructions, by the consumer, the query thread and the watch.
+    state: Mutex<State<S>>,
+}
+
+enum State<S: Source> {
+    /// Nobody has asked yet.
+    Idle(Box<S>),
+    /// A query thread has the source.
+    Working(Option<Waker>),
+    /// A piece is ready; without source it is the last one.
+    Made(Option<Box<S>>, Vec<S::Item>),
+    /// To be told, then over.
+    Failed(Error),
+    /// Over.
+    Ended,
 }
 
 impl<S: Source> Pump<S> {
-    pub(crate) fn new(pool: Arc<Pool>, source: S) -> Self {
+    /// A stream that gives its source up after `max_age`.
+    pub(crate) fn new(pool: &Arc<Pool>, source: S, max_age: Duration) -> Self {
+        let slot = Arc::new(Slot {
+            give_up_at: Instant::now() + max_age,
+            state: Mutex::new(State::Idle(Box::new(source))),
+        });
+        let watched: Weak<Slot<S>> = Arc::downgrade(&slot);
+        pool.watch(watched);
         Self {
-            pool,
-            state: State::Idle(Box::new(source)),
+            pool: Arc::clone(pool),
+            slot,
         }
     }
 
-    fn start(&mut self, mut source: Box<S>) {
-        let (sender, receiver) = oneshot::channel::<Answer<Box<S>>>();
-        self.state = State::Running(receiver);
+    /// Sends the source to a query thread; the caller has set the state to `Working`.
+    fn start(&self, mut source: Box<S>) {
+        let mut piece = UnfinishedPiece(Some(Arc::downgrade(&self.slot)));
         self.pool.run(move || {
-            let piece = source.next_piece(&|| sender.is_closed());
-            drop(sender.send((source, piece)));
+            let made = source.next_piece(&|| piece.is_unwanted());
+            piece.finish(match made {
+                Ok((items, done)) => State::Made((!done).then_some(source), items),
+                Err(error) => State::Failed(error),
+            });
         });
     }
 }
 
-// The source moves as a whole and is never pinned.
-impl<S: Source> Unpin for Pump<S> {}
+impl<S: Source> Slot<S> {
+    fn state(&self) -> MutexGuard<'_, State<S>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Source> Watched for Slot<S> {
+    fn release_if_stale(&self, now: Instant) {
+        if now < self.give_up_at {
+            return;
+        }
+        let mut state = self.state();
+        // A source that is being worked on notices its age by itself.
+        let released = match &*state {
+            State::Idle(_) | State::Made(Some(_), _) => {
+                Some(std::mem::replace(&mut *state, State::Failed(too_old())))
+            }
+            _ => None,
+        };
+        drop(state);
+        drop(released);
+    }
+}
+
+/// A piece that a query thread makes. If the thread panics, the consumer is told instead of waiting for ever.
+struct UnfinishedPiece<S: Source>(Option<Weak<Slot<S>>>);
+
+impl<S: Source> UnfinishedPiece<S> {
+    fn is_unwanted(&self) -> bool {
+        self.0.as_ref().is_none_or(|slot| slot.strong_count() == 0)
+    }
+
+    fn finish(&mut self, made: State<S>) {
+        let Some(slot) = self.0.take().and_then(|slot| slot.upgrade()) else {
+            return;
+        };
+        let working = std::mem::replace(&mut *slot.state(), made);
+        if let State::Working(Some(waker)) = working {
+            waker.wake();
+        }
+    }
+}
+
+impl<S: Source> Drop for UnfinishedPiece<S> {
+    fn drop(&mut self) {
+        self.finish(State::Failed(Error::internal("a query thread failed")));
+    }
+}
 
 impl<S: Source> Stream for Pump<S> {
     type Item = Result<Vec<S::Item>, Error>;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            match std::mem::replace(&mut self.state, State::Done) {
-                State::Done => return Poll::Ready(None),
-                State::Idle(source) => self.start(source),
-                State::Running(mut receiver) => {
-                    let polled = Pin::new(&mut receiver).poll(cx);
-                    if polled.is_pending() {
-                        self.state = State::Running(receiver);
+            let mut state = self.slot.state();
+            match std::mem::replace(&mut *state, State::Ended) {
+                State::Ended => return Poll::Ready(None),
+                State::Failed(error) => return Poll::Ready(Some(Err(error))),
+                State::Working(_) => {
+                    *state = State::Working(Some(cx.waker().clone()));
+                    return Poll::Pending;
+                }
+                State::Idle(source) => {
+                    *state = State::Working(Some(cx.waker().clone()));
+                    drop(state);
+                    self.start(source);
+                    return Poll::Pending;
+                }
+                State::Made(source, items) => {
+                    if let Some(source) = source {
+                        *state = State::Working(None);
+                        drop(state);
+                        self.start(source);
                     }
-                    match ready!(polled) {
-                        Err(_) => {
-                            return Poll::Ready(Some(Err(Error::internal(
-                                "a query thread failed",
-                            ))));
-                        }
-                        Ok((_, Err(error))) => return Poll::Ready(Some(Err(error))),
-                        Ok((source, Ok((items, done)))) => {
-                            if !done {
-                                self.start(source);
-                            }
-                            if !items.is_empty() {
-                                return Poll::Ready(Some(Ok(items)));
-                            }
-                        }
+                    if !items.is_empty() {
+                        return Poll::Ready(Some(Ok(items)));
                     }
                 }
             }
@@ -113,7 +178,6 @@ pub(crate) async fn run<T: Send + 'static>(
             drop(sender.send(work()));
         }
     });
-    receiver
-        .await
-        .unwrap_or_else(|_| Err(Error::internal("a query thread failed")))
+    let failed = |_| Err(Error::internal("a query thread failed"));
+    receiver.await.unwrap_or_else(failed)
 }

@@ -96,9 +96,7 @@ impl Snapshot {
         let database = self.table.database();
         database.engine()?;
         if self.opened.elapsed() > database.common.config.max_snapshot_age {
-            return Err(Error::unavailable(
-                "The query took too long, its snapshot was given up",
-            ));
+            return Err(crate::pump::too_old());
         }
         Ok(())
     }

@@ -34,6 +34,10 @@ pub const SYSTEM_DATABASE: &str = "system";
 
 const EXTENSION: &str = "mdb";
 
+/// How often snapshots are looked for that were held too long: a tenth of what is too long, within these.
+const MIN_WATCH_INTERVAL: Duration = Duration::from_millis(10);
+const MAX_WATCH_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How long a dropped database waits for the snapshots that are still open.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -90,7 +94,9 @@ impl Store {
         };
         std::fs::create_dir_all(&directory).map_err(unusable)?;
         let lock = lock(&directory)?;
-        let pool = Pool::start(config.query_threads).map_err(StoreError::Thread)?;
+        let watch_interval =
+            (config.max_snapshot_age / 10).clamp(MIN_WATCH_INTERVAL, MAX_WATCH_INTERVAL);
+        let pool = Pool::start(config.query_threads, watch_interval).map_err(StoreError::Thread)?;
         let shared = Shared {
             common: Common {
                 config: Arc::new(config),
@@ -224,7 +230,7 @@ impl Store {
         .await
     }
 
-    fn database(&self, name: &str) -> Result<Arc<Database>, Error> {
+    pub(crate) fn database(&self, name: &str) -> Result<Arc<Database>, Error> {
         self.shared.database(name)
     }
 

@@ -79,7 +79,7 @@ pub(crate) async fn subscribe(
         Ok((begin.backlog(snapshot)?, covered))
     })
     .await?;
-    let backlog = Pump::new(Arc::clone(&common.pool), backlog);
+    let backlog = Pump::new(&common.pool, backlog, common.config.max_snapshot_age);
     let subscription = Subscription::new(live, covered, Some(Box::pin(backlog)));
     Ok(match (&filter, &readable.attributes) {
         (None, None) => subscription,

@@ -301,9 +301,11 @@ impl Resource for Table {
         };
         let mut search = self.new_search(target, readable);
         Answer::pending(async move {
-            let pool = &self.database.common.pool;
+            let common = &self.database.common;
+            let pool = &common.pool;
             let search = pump::run(pool, move || search.begin().map(|()| search)).await?;
-            let stream: RecordStream = Box::pin(Pump::new(Arc::clone(pool), search));
+            let stream: RecordStream =
+                Box::pin(Pump::new(pool, search, common.config.max_snapshot_age));
             Ok(stream)
         })
     }

@@ -36,6 +36,9 @@ pub(crate) enum Command {
     Alter(Alteration, oneshot::Sender<Result<Vec<Arc<Table>>, Error>>),
     /// Answer when no index is being built and nothing dropped is left to be removed.
     Settle(oneshot::Sender<()>),
+    /// Fail, as a mistake in this crate might.
+    #[cfg(test)]
+    Panic,
 }
 
 /// Starts the writer thread of a database. It ends when the queue is closed and empty.
@@ -104,6 +107,8 @@ impl Writer<'_> {
                     self.maintenance.look_now();
                     drop(reply.send(altered));
                 }
+                #[cfg(test)]
+                Command::Panic => panic!("asked to"),
                 Command::Settle(reply) => {
                     self.waiting.push(reply);
                     self.maintenance.look_now();
@@ -196,5 +201,47 @@ fn reply(transactions: Vec<Transaction>, results: Vec<Result<Vec<Written>, Error
     for (transaction, result) in transactions.into_iter().zip(results) {
         // Nobody may be waiting any more; what was committed stays committed.
         drop(transaction.reply.send(result));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use resource::{Catalog as _, Context, Hub, Key, Map, Value, Write, WriteKind};
+
+    use super::*;
+    use crate::{Store, StoreConfig};
+
+    #[tokio::test]
+    async fn a_panic_fails_the_requests_at_hand_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreConfig::new(directory.path()), Hub::new(1)).unwrap();
+        let schema =
+            crate::schema::parse("type T @table { id: Int @primaryKey }", "t.graphql").unwrap();
+        let table = store.ensure(schema.tables).await.unwrap().remove(0);
+        let context = Context::internal();
+        let put = |n| {
+            Write::new(
+                Some(Key::Int(n)),
+                WriteKind::Put,
+                Some(Value::Map(Map::new())),
+            )
+        };
+        let database = store.database("data").unwrap();
+        for n in 0..20 {
+            let before = table.write(vec![put(n)], &context);
+            database.queue.push(Command::Panic, 1).unwrap();
+            let after = table.write(vec![put(n)], &context);
+            // Whichever were taken together with the panic fail; none waits for ever.
+            for error in [before.await, after.await]
+                .into_iter()
+                .filter_map(Result::err)
+            {
+                assert_eq!(error.status(), 500);
+            }
+        }
+        table.write(vec![put(100)], &context).await.unwrap();
+        assert!(store.table("data", "T").is_ok());
+        let found = store.verify("data").await.unwrap();
+        assert_eq!(found.problems, Vec::<String>::new());
     }
 }

@@ -492,3 +492,28 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn q18_a_reader_that_stops_reading_loses_its_snapshot() {
+    let fixture = Fixture::with(|config| {
+        config.max_snapshots = 1;
+        config.max_snapshot_age = std::time::Duration::from_millis(50);
+    });
+    let table = fixture.table("type T @table { id: Int @primaryKey }").await;
+    let writes = (0..2000)
+        .map(|n| resource::Write::new(Some(Key::Int(n)), WriteKind::Put, Some(json("{}"))));
+    table.write(writes.collect(), &internal()).await.unwrap();
+    let mut stalled = table
+        .search(&Target::collection(), &internal())
+        .await
+        .unwrap();
+    stalled.next().await.unwrap().unwrap();
+    while search(&table, matching(compare("id", Comparator::Equals, 1_i64)))
+        .await
+        .is_err()
+    {
+        tokio::task::yield_now().await;
+    }
+    let mut rest = stalled.collect::<Vec<_>>().await;
+    assert_eq!(rest.pop().unwrap().unwrap_err().status(), 503);
+}
