@@ -11,8 +11,8 @@ use crate::{run, workspace};
 ///
 /// # Errors
 ///
-/// If nightly or cargo-fuzz is missing, there is no fuzz target, or a target finds something; cargo-fuzz
-/// then prints the input and where it kept it.
+/// If nightly or cargo-fuzz is missing, there is no fuzz target, or a target does not build or finds
+/// something; cargo-fuzz then prints the input and where it kept it.
 pub(crate) fn run(seconds: &str) -> Result<()> {
     let seconds: u32 = seconds
         .parse()
@@ -21,16 +21,42 @@ pub(crate) fn run(seconds: &str) -> Result<()> {
     if crates.is_empty() {
         bail!("fuzz: no crate has a fuzz/ directory");
     }
+    let mut failed = Vec::new();
     for directory in crates {
         for target in targets(&directory)? {
-            run::run(
-                cargo_fuzz(&directory)
-                    .args(["run", &target, "--"])
-                    .arg(format!("-max_total_time={seconds}")),
-            )?;
+            if let Err(error) = run::run(&mut session(&directory, &target, seconds)?) {
+                println!("{error:#}");
+                failed.push(format!("{} {target}", name(&directory)));
+            }
         }
     }
+    if !failed.is_empty() {
+        bail!("fuzz: failed: {}", failed.join(", "));
+    }
     Ok(())
+}
+
+fn name(directory: &Path) -> String {
+    directory
+        .file_name()
+        .unwrap_or(directory.as_os_str())
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// One target. What it finds interesting goes to its corpus; the seeds of the repository stay as they are.
+fn session(directory: &Path, target: &str, seconds: u32) -> Result<Command> {
+    let corpus = format!("fuzz/corpus/{target}");
+    std::fs::create_dir_all(directory.join(&corpus))
+        .with_context(|| format!("cannot make {corpus}"))?;
+    let mut command = cargo_fuzz(directory);
+    command.args(["run", target, &corpus]);
+    let seeds = format!("fuzz/seeds/{target}");
+    if directory.join(&seeds).is_dir() {
+        command.arg(seeds);
+    }
+    command.arg("--").arg(format!("-max_total_time={seconds}"));
+    Ok(command)
 }
 
 fn crates_with_targets(root: &Path) -> Result<Vec<PathBuf>> {
