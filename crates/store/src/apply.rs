@@ -158,13 +158,14 @@ fn reindex(
     old: Option<&StoredDocument>,
     new: Option<&StoredDocument>,
 ) -> Result<(), Failure> {
+    let value = |document: &StoredDocument| document.attribute(&index.attribute);
     let entries = |document: Option<&StoredDocument>| match document {
-        Some(document) => {
-            let value = document.attribute(&index.attribute);
-            index::entries(index.id, value.as_ref(), encoded_key)
-        }
+        Some(document) => index::entries(index.id, value(document).as_ref(), encoded_key),
         None => Vec::new(),
     };
+    if index.sorts && new.is_some_and(|new| !index::sorts(value(new).as_ref())) {
+        no_longer_sorts(batch, table, index.id);
+    }
     let (old, new) = (entries(old), entries(new));
     let without = |entries: &[Entry], others: &[Entry]| -> Vec<Entry> {
         let missing = entries
@@ -183,6 +184,21 @@ fn reindex(
         put_entry(batch, table, &entry)?;
     }
     Ok(())
+}
+
+/// Notes that an index is not the order of its attribute. Readers are told before the commit, so that none
+/// relies on it in the moment in between; if the commit fails they are only more careful than needed.
+fn no_longer_sorts(batch: &mut Batch<'_>, table: &Table, id: u32) {
+    let changed = |stored: &StoredTable| {
+        let mut stored = stored.clone();
+        for index in stored.indexes.iter_mut().filter(|index| index.id == id) {
+            index.sorts = false;
+        }
+        stored
+    };
+    table.replace_stored(Arc::new(changed(&table.stored())));
+    let stored = changed(batch.stored(table));
+    batch.replace_stored(table, stored);
 }
 
 /// Adds an index entry.
@@ -289,6 +305,7 @@ pub(crate) fn add_index(
         id: batch.engine.next_id(&mut batch.txn)?,
         attribute: attribute.to_owned(),
         state: IndexState::Building { after: None },
+        sorts: true,
     };
     if batch.counters(table).records <= batch.database.common.config.inline_index_records {
         while !crate::maintenance::build_step(batch, table, &mut index)? {}

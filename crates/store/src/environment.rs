@@ -63,6 +63,7 @@ impl Engine {
         snapshots: usize,
     ) -> Result<Self, EngineError> {
         let readers = u32::try_from(snapshots).unwrap_or(u32::MAX / 2) + SPARE_READERS;
+        let is_new = !path.exists();
         let env = open_largest(path, map_size, readers)?;
         env.clear_stale_readers()?;
         let mut txn = env.write_txn()?;
@@ -85,6 +86,10 @@ impl Engine {
                 .put(&mut txn, META_FORMAT, &FORMAT.to_be_bytes())?;
         }
         txn.commit()?;
+        if let Some(directory) = path.parent().filter(|_| is_new) {
+            // The engine syncs the file; its name must be durable, too, before anything in it is acknowledged.
+            std::fs::File::open(directory)?.sync_all()?;
+        }
         Ok(engine)
     }
 

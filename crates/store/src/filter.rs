@@ -80,21 +80,24 @@ impl Filter {
 ///
 /// # Errors
 ///
-/// 404 if the table does not declare it, 403 if the caller may not read it, 501 for a path of several steps.
+/// 404 if a table with a schema does not declare it, 403 if the caller may not read it, 501 for a path of several steps.
 pub(crate) fn attribute_of<'p>(
     path: &'p [String],
     definition: &TableDefinition,
     readable: &dyn Fn(&str) -> bool,
 ) -> Result<&'p str, Error> {
+    // A dynamic table may get any attribute; until then all its records lack it.
+    let is_undefined =
+        |name: &str| definition.schema_defined && definition.attribute(name).is_none();
     let undefined = || Error::not_found(format!("{} is not a defined attribute", path.join(".")));
     match path {
         [] => Err(Error::bad_request("A condition must name an attribute")),
-        [name] if definition.attribute(name).is_none() => Err(undefined()),
+        [name] if is_undefined(name) => Err(undefined()),
         [name] if !readable(name) => Err(Error::forbidden(format!(
             "Unauthorized access to attribute '{name}'"
         ))),
         [name] => Ok(name),
-        [first, ..] if definition.attribute(first).is_none() => Err(undefined()),
+        [first, ..] if is_undefined(first) => Err(undefined()),
         _ => Err(Error::not_implemented(format!(
             "Relationships are not supported yet, can not search for {}",
             path.join(".")

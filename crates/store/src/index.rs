@@ -57,6 +57,20 @@ pub(crate) fn entries(index: u32, value: Option<&Value>, primary_key: &[u8]) -> 
     entries
 }
 
+/// Whether a record with this value has one entry, which stands for exactly the value.
+pub(crate) fn sorts(value: Option<&Value>) -> bool {
+    match value {
+        None
+        | Some(Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Date(_)) => {
+            true
+        }
+        // A NUL takes two bytes.
+        Some(Value::String(text)) => text.len() < order::MAX_INDEX_BYTES / 2,
+        Some(Value::BigInt(number)) => number.bits() <= 1024,
+        Some(Value::Array(_) | Value::Map(_) | Value::Bytes(_)) => false,
+    }
+}
+
 /// Parts a stored entry into its encoded value and its primary key.
 pub(crate) fn split<'e>(
     key: &'e [u8],

@@ -154,6 +154,7 @@ pub(crate) fn build_step(
     }
     for (key, stored) in &records {
         let value = batch.open(table, stored)?.attribute(&index.attribute);
+        index.sorts &= index::sorts(value.as_ref());
         for entry in index::entries(index.id, value.as_ref(), key) {
             apply::put_entry(batch, table, &entry)?;
         }

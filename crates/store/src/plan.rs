@@ -179,6 +179,10 @@ fn planner_order(
         return (drivers, order);
     };
     let descending = *descending;
+    let is_order_of = |attribute: &str| {
+        let index = snapshot.stored.index(attribute);
+        index.is_some_and(|index| index.sorts && index.state == IndexState::Ready)
+    };
     let one_group = drivers.iter().all(|driver| driver.group == 0);
     let by_key = *attribute == definition.primary_key
         && one_group
@@ -186,7 +190,7 @@ fn planner_order(
             .iter()
             .all(|driver| matches!(driver.scan, Scan::Records { .. }));
     let by_index = drivers.len() == 1
-        && has_one_order(definition, attribute)
+        && is_order_of(attribute)
         && matches!(&drivers[0].scan, Scan::Index { attribute: driving, .. } if driving == attribute);
     if by_key || by_index {
         if descending {
@@ -195,9 +199,8 @@ fn planner_order(
         return (drivers, Order::Driver { descending });
     }
     if scans_all
-        && has_one_order(definition, attribute)
+        && is_order_of(attribute)
         && let Some(index) = snapshot.stored.index(attribute)
-        && index.state == IndexState::Ready
     {
         let (lower, upper) = id_range(index.id);
         let scan = Scan::Index {
@@ -209,23 +212,6 @@ fn planner_order(
         return (vec![single(scan)], Order::Driver { descending });
     }
     (drivers, Order::Sorted(sort))
-}
-
-/// Whether each record has exactly one index entry of the attribute, so that the index is the sort order. Values
-/// of untyped attributes may be lists, which have several, or objects, which have none.
-fn has_one_order(definition: &TableDefinition, attribute: &str) -> bool {
-    definition.attribute(attribute).is_some_and(|attribute| {
-        matches!(
-            attribute.kind,
-            AttributeType::Int
-                | AttributeType::Long
-                | AttributeType::Float
-                | AttributeType::BigInt
-                | AttributeType::String
-                | AttributeType::Boolean
-                | AttributeType::Date
-        )
-    })
 }
 
 fn single(scan: Scan) -> Driver {

@@ -32,6 +32,9 @@ pub(crate) struct Index {
     pub(crate) id: u32,
     pub(crate) attribute: String,
     pub(crate) state: IndexState,
+    /// Every record has one entry, which stands for exactly its value: the index is the order of the attribute.
+    /// Once a list, an object or a long text was written it is not, until the index is made anew.
+    pub(crate) sorts: bool,
 }
 
 /// Everything that is known about a table. Immutable; replaced whole.
@@ -59,6 +62,9 @@ impl StoredTable {
             map.insert("attribute", index.attribute.as_str());
             if let IndexState::Building { after } = &index.state {
                 map.insert("building", after.as_deref().map_or(Value::Null, hex));
+            }
+            if !index.sorts {
+                map.insert("sorts", false);
             }
             Value::Map(map)
         });
@@ -112,6 +118,7 @@ fn decode_index(value: &Value) -> Option<Index> {
     Some(Index {
         id: u32::try_from(map.get("id")?.as_i64()?).ok()?,
         attribute: map.get("attribute")?.as_str()?.to_owned(),
+        sorts: map.get("sorts").is_none(),
         state: match map.get("building") {
             None => IndexState::Ready,
             Some(Value::Null) => IndexState::Building { after: None },
@@ -439,11 +446,13 @@ mod tests {
                     state: IndexState::Building {
                         after: Some(vec![0, 255]),
                     },
+                    sorts: true,
                 },
                 Index {
                     id: 9,
                     attribute: "x".into(),
                     state: IndexState::Ready,
+                    sorts: false,
                 },
             ],
             audited_since: Timestamp::from_millis(1_700_000_000_000.25).unwrap(),

@@ -113,6 +113,12 @@ impl Verifier<'_> {
             };
             for index in &indexes {
                 let value = document.attribute(&index.attribute);
+                if index.sorts && !index::sorts(value.as_ref()) {
+                    let attribute = &index.attribute;
+                    self.found.problem(format!(
+                        "{name}: the index of {attribute} does not sort a record"
+                    ));
+                }
                 for entry in index::entries(index.id, value.as_ref(), encoded_key) {
                     *expected.entry(index.id).or_default() += 1;
                     counted.index_bytes += entry.len();

@@ -127,6 +127,9 @@ async fn s1_2_new_properties_of_a_dynamic_table_become_indexed_attributes() {
     );
     let absent = matching(compare("color", Comparator::Equals, resource::Value::Null));
     assert_eq!(keys(&table, absent).await, ["1", "2", "3"]);
+    // What no record has yet is absent from all of them.
+    let unheard_of = matching(compare("weight", Comparator::NotEqual, 1_i64));
+    assert_eq!(keys(&table, unheard_of).await.len(), 4);
     fixture.verify("data").await;
     drop(table);
     let fixture = fixture.reopen();
