@@ -31,7 +31,7 @@ impl Readers {
         let mqtt_v5 = mqtt::Client::v5(mqtt_address, "reader-v5");
         mqtt_v5.subscribe("Dog/+");
         let port = mqtt_address.port().to_string();
-        let mosquitto = Lines::of("mosquitto_sub", &["-p", &port, "-t", "Dog/#", "-q", "1", "-F", "%p", "-d"]);
+        let mosquitto = Lines::of("stdbuf", &["-oL", "mosquitto_sub", "-p", &port, "-t", "Dog/#", "-q", "1", "-F", "%p", "-d"]);
         mosquitto.find(|line| line.contains("SUBACK"));
         Self {
             sse,
@@ -187,8 +187,9 @@ fn mqtt_works_over_tcp_tls_and_websocket_with_mosquitto_and_raw_frames() {
     let authority = motet.root().join("keys/ca.pem");
     let authority = authority.to_str().unwrap();
     let subscriber = Lines::of(
-        "mosquitto_sub",
-        &["-h", "localhost", "-p", &secure, "--cafile", authority, "-t", "Dog/1", "-q", "1", "-d", "-F", "%p", "-V", "mqttv5"],
+        // Into a pipe it would print only when its buffer is full.
+        "stdbuf",
+        &["-oL", "mosquitto_sub", "-h", "localhost", "-p", &secure, "--cafile", authority, "-t", "Dog/1", "-q", "1", "-d", "-F", "%p", "-V", "mqttv5"],
     );
     subscriber.find(|line| line.contains("SUBACK"));
     let message = ["-t", "Dog/1", "-m", r#"{"step":7}"#, "-q", "1", "-r"];

@@ -48,7 +48,10 @@ impl Client {
                     }).is_ok(),
                     Ok(Event::Incoming(Packet::PubAck(_) | Packet::SubAck(_))) => acknowledge.send(()).is_ok(),
                     Ok(_) => true,
-                    Err(_) => return,
+                    Err(error) => {
+                        eprintln!("MQTT connection ended: {error}");
+                        return;
+                    }
                 };
                 if !delivered {
                     return;
@@ -77,7 +80,10 @@ impl Client {
                     }).is_ok(),
                     Ok(Event::Incoming(Packet::PubAck(_) | Packet::SubAck(_))) => acknowledge.send(()).is_ok(),
                     Ok(_) => true,
-                    Err(_) => return,
+                    Err(error) => {
+                        eprintln!("MQTT connection ended: {error}");
+                        return;
+                    }
                 };
                 if !delivered {
                     return;
