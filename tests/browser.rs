@@ -9,19 +9,32 @@ use serde_json::json;
 
 #[test]
 fn the_weather_page_shows_changes_of_every_protocol_live() {
-    let motet = Builder::new().application(&workspace().join("examples/weather")).start();
+    let motet = Builder::new()
+        .application(&workspace().join("examples/weather"))
+        .start();
     let mut page = Page::open(&motet.url("/"));
     page.wait_for("document.getElementById('sse-state')?.textContent === 'live'");
     page.wait_for("document.getElementById('mqtt-state').textContent === 'live'");
     page.wait_for("document.getElementById('days').value === '1461'");
 
     // From outside, by REST and by MQTT.
-    let (status, _) = curl("PUT", &motet.url("/Sensor/attic"), Some(&json!({ "celsius": 31.5 })), &[]);
+    let (status, _) = curl(
+        "PUT",
+        &motet.url("/Sensor/attic"),
+        Some(&json!({ "celsius": 31.5 })),
+        &[],
+    );
     assert_eq!(status, 204);
     page.wait_for("document.querySelector('[data-key=attic]')?.cells[1].textContent === '31.5'");
     let writer = mqtt::Client::v4(motet.address("mqtt.network.port"), "writer");
-    writer.publish("Weather/2016-01-01", r#"{"weather":"snow","temp_max":1.5,"temp_min":-2,"wind":3}"#, true);
-    page.wait_for("document.querySelector('[data-key=\"2016-01-01\"]')?.cells[1].textContent === 'snow'");
+    writer.publish(
+        "Weather/2016-01-01",
+        r#"{"weather":"snow","temp_max":1.5,"temp_min":-2,"wind":3}"#,
+        true,
+    );
+    page.wait_for(
+        "document.querySelector('[data-key=\"2016-01-01\"]')?.cells[1].textContent === 'snow'",
+    );
 
     // From the page, by fetch and by MQTT over WebSocket.
     page.evaluate("document.getElementById('sensor-form').requestSubmit()");
@@ -29,9 +42,17 @@ fn the_weather_page_shows_changes_of_every_protocol_live() {
     page.evaluate("document.getElementById('sensor-celsius').value = '19.25'");
     page.evaluate("document.getElementById('sensor-mqtt').click()");
     page.wait_for("document.querySelector('[data-key=roof]')?.cells[1].textContent === '19.25'");
-    let (_, body) = curl("GET", &motet.url("/Sensor/roof?select(celsius)"), None, &["-g"]);
+    let (_, body) = curl(
+        "GET",
+        &motet.url("/Sensor/roof?select(celsius)"),
+        None,
+        &["-g"],
+    );
     assert_eq!(body, "19.25");
-    assert_eq!(page.evaluate("document.getElementById('error').textContent"), "");
+    assert_eq!(
+        page.evaluate("document.getElementById('error').textContent"),
+        ""
+    );
 
     let target = workspace().join("target/weather.png");
     std::fs::write(&target, page.screenshot()).unwrap();

@@ -22,7 +22,12 @@ const WRITERS: u64 = 6;
 fn nothing_acknowledged_is_lost_and_no_transaction_is_half_there_after_sigkill() {
     let application = TempDir::new().unwrap();
     let root = TempDir::new().unwrap();
-    let start = || Builder::new().schema(&application, SCHEMA).root(root.path()).start();
+    let start = || {
+        Builder::new()
+            .schema(&application, SCHEMA)
+            .root(root.path())
+            .start()
+    };
     let next = AtomicU64::new(1);
     let acknowledged = Mutex::new(Vec::new());
     for round in 0..ROUNDS {
@@ -44,12 +49,20 @@ fn nothing_acknowledged_is_lost_and_no_transaction_is_half_there_after_sigkill()
         });
     }
     let acknowledged = acknowledged.into_inner().unwrap();
-    assert!(acknowledged.len() > 50, "only {} transactions were acknowledged", acknowledged.len());
+    assert!(
+        acknowledged.len() > 50,
+        "only {} transactions were acknowledged",
+        acknowledged.len()
+    );
 
     let mut motet = start();
     let halves = halves_by_transaction(&motet.url("/Pair/"));
     for transaction in &acknowledged {
-        assert_eq!(halves.get(transaction), Some(&2), "acknowledged transaction {transaction}");
+        assert_eq!(
+            halves.get(transaction),
+            Some(&2),
+            "acknowledged transaction {transaction}"
+        );
     }
     let half_there: Vec<_> = halves.iter().filter(|(_, halves)| **halves != 2).collect();
     assert!(half_there.is_empty(), "half there: {half_there:?}");
@@ -63,8 +76,15 @@ fn nothing_acknowledged_is_lost_and_no_transaction_is_half_there_after_sigkill()
 }
 
 /// Puts two records in one transaction, over and over; remembers what was acknowledged.
-fn write_pairs(address: SocketAddr, next: &AtomicU64, acknowledged: &Mutex<Vec<i64>>, stop: &AtomicBool) {
-    let Ok(mut connection) = Connection::open(address) else { return };
+fn write_pairs(
+    address: SocketAddr,
+    next: &AtomicU64,
+    acknowledged: &Mutex<Vec<i64>>,
+    stop: &AtomicBool,
+) {
+    let Ok(mut connection) = Connection::open(address) else {
+        return;
+    };
     while !stop.load(Ordering::Relaxed) {
         let transaction = i64::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap();
         let half = |half: i64| json!({ "id": format!("{transaction}-{half}"), "transaction": transaction, "half": half });
@@ -87,17 +107,27 @@ fn records(url: &str) -> Vec<Value> {
 fn halves_by_transaction(url: &str) -> BTreeMap<i64, usize> {
     let mut halves = BTreeMap::new();
     for record in records(url) {
-        *halves.entry(record["transaction"].as_i64().unwrap()).or_insert(0) += 1;
+        *halves
+            .entry(record["transaction"].as_i64().unwrap())
+            .or_insert(0) += 1;
     }
     halves
 }
 
 /// Every checksum, index entry and log entry of the database file, by the store itself.
 fn verify(root: &std::path::Path) {
-    let config = store::StoreConfig { map_size_bytes: 4 << 30, ..store::StoreConfig::new(root.join("database")) };
+    let config = store::StoreConfig {
+        map_size_bytes: 4 << 30,
+        ..store::StoreConfig::new(root.join("database"))
+    };
     let store = store::Store::open(config, resource::Hub::new(1)).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let report = runtime.block_on(store.verify("data")).unwrap();
     assert_eq!(report.problem_count, 0, "{report:?}");
-    assert!(report.records > 0 && report.index_entries > 0 && report.log_entries > 0, "{report:?}");
+    assert!(
+        report.records > 0 && report.index_entries > 0 && report.log_entries > 0,
+        "{report:?}"
+    );
 }

@@ -23,7 +23,15 @@ impl Readers {
     fn subscribe(motet: &Motet) -> Self {
         let http = motet.address("http.port");
         let mqtt_address = motet.address("mqtt.network.port");
-        let sse = Lines::of("curl", &["-sSN", "-H", "Accept: text/event-stream", &motet.url("/Dog/1")]);
+        let sse = Lines::of(
+            "curl",
+            &[
+                "-sSN",
+                "-H",
+                "Accept: text/event-stream",
+                &motet.url("/Dog/1"),
+            ],
+        );
         // The first block arrives with the headers, so the subscription exists.
         sse.find(|line| line.starts_with("retry:"));
         let mqtt_v4 = mqtt::Client::v4(mqtt_address, "reader-v4");
@@ -31,7 +39,22 @@ impl Readers {
         let mqtt_v5 = mqtt::Client::v5(mqtt_address, "reader-v5");
         mqtt_v5.subscribe("Dog/+");
         let port = mqtt_address.port().to_string();
-        let mosquitto = Lines::of("stdbuf", &["-oL", "mosquitto_sub", "-p", &port, "-t", "Dog/#", "-q", "1", "-F", "%p", "-d"]);
+        let mosquitto = Lines::of(
+            "stdbuf",
+            &[
+                "-oL",
+                "mosquitto_sub",
+                "-p",
+                &port,
+                "-t",
+                "Dog/#",
+                "-q",
+                "1",
+                "-F",
+                "%p",
+                "-d",
+            ],
+        );
         mosquitto.find(|line| line.contains("SUBACK"));
         Self {
             sse,
@@ -47,14 +70,27 @@ impl Readers {
     fn expect_step(&mut self, step: i64, writer: &str) {
         let sse = self.sse.find(|line| line.starts_with("data:"));
         let sse: Value = serde_json::from_str(&sse["data:".len()..]).unwrap();
-        assert_eq!((&sse["type"], &sse["value"]["step"]), (&json!("put"), &json!(step)), "SSE after {writer}");
-        for (name, client) in
-            [("record", &mut self.web_socket), ("collection", &mut self.web_socket_collection)]
-        {
+        assert_eq!(
+            (&sse["type"], &sse["value"]["step"]),
+            (&json!("put"), &json!(step)),
+            "SSE after {writer}"
+        );
+        for (name, client) in [
+            ("record", &mut self.web_socket),
+            ("collection", &mut self.web_socket_collection),
+        ] {
             let event = client.event();
-            assert_eq!((&event["type"], &event["value"]["step"]), (&json!("put"), &json!(step)), "{name} after {writer}");
+            assert_eq!(
+                (&event["type"], &event["value"]["step"]),
+                (&json!("put"), &json!(step)),
+                "{name} after {writer}"
+            );
         }
-        let payloads = [self.mqtt_v4.next().payload, self.mqtt_v5.next().payload, self.mosquitto_payload()];
+        let payloads = [
+            self.mqtt_v4.next().payload,
+            self.mqtt_v5.next().payload,
+            self.mosquitto_payload(),
+        ];
         for payload in payloads {
             let value: Value = serde_json::from_str(&payload).unwrap();
             assert_eq!(value["step"], step, "MQTT after {writer}: {payload}");
@@ -69,14 +105,22 @@ impl Readers {
 #[test]
 fn what_one_protocol_writes_every_other_sees_in_order() {
     let application = TempDir::new().unwrap();
-    let motet = Builder::new().schema(&application, SCHEMA).set("REALTIME_WEBSOCKETWRITES", "true").start();
+    let motet = Builder::new()
+        .schema(&application, SCHEMA)
+        .set("REALTIME_WEBSOCKETWRITES", "true")
+        .start();
     let mut readers = Readers::subscribe(&motet);
     let record = |step: i64| json!({ "id": "1", "name": "Rex", "step": step });
 
     let (status, _) = curl("PUT", &motet.url("/Dog/1"), Some(&record(1)), &[]);
     assert_eq!(status, 204);
     readers.expect_step(1, "REST PUT");
-    let (status, _) = curl("PATCH", &motet.url("/Dog/1"), Some(&json!({ "step": 2 })), &[]);
+    let (status, _) = curl(
+        "PATCH",
+        &motet.url("/Dog/1"),
+        Some(&json!({ "step": 2 })),
+        &[],
+    );
     assert_eq!(status, 204);
     readers.expect_step(2, "REST PATCH");
 
@@ -87,9 +131,14 @@ fn what_one_protocol_writes_every_other_sees_in_order() {
     writer.publish("Dog/1", &record(4).to_string(), true);
     readers.expect_step(4, "MQTT 5.0");
 
-    let upsert = |step: i64| json!({ "operation": "upsert", "table": "Dog", "records": [record(step)] });
+    let upsert =
+        |step: i64| json!({ "operation": "upsert", "table": "Dog", "records": [record(step)] });
     let (status, answer) = operation(&motet.operations_url(), &upsert(5));
-    assert_eq!((status, &answer["upserted_hashes"]), (200, &json!(["1"])), "{answer}");
+    assert_eq!(
+        (status, &answer["upserted_hashes"]),
+        (200, &json!(["1"])),
+        "{answer}"
+    );
     readers.expect_step(5, "operation");
     let socket = motet.root().join("operations-server");
     let over_unix = ["--unix-socket", socket.to_str().unwrap()];
@@ -104,29 +153,49 @@ fn what_one_protocol_writes_every_other_sees_in_order() {
 
     // The record behind all of them, by REST and by operation.
     let (status, text) = curl("GET", &motet.url("/Dog/1"), None, &[]);
-    assert_eq!((status, serde_json::from_str::<Value>(&text).unwrap()), (200, record(7)));
+    assert_eq!(
+        (status, serde_json::from_str::<Value>(&text).unwrap()),
+        (200, record(7))
+    );
     let search = json!({ "operation": "search_by_id", "table": "Dog", "ids": ["1"], "get_attributes": ["*"] });
-    assert_eq!(operation(&motet.operations_url(), &search), (200, json!([record(7)])));
+    assert_eq!(
+        operation(&motet.operations_url(), &search),
+        (200, json!([record(7)]))
+    );
 }
 
 #[test]
 fn a_delete_and_a_message_reach_every_protocol_and_a_message_changes_nothing() {
     let application = TempDir::new().unwrap();
     let motet = Builder::new().schema(&application, SCHEMA).start();
-    curl("PUT", &motet.url("/Dog/1"), Some(&json!({ "name": "Rex", "step": 1 })), &[]);
+    curl(
+        "PUT",
+        &motet.url("/Dog/1"),
+        Some(&json!({ "name": "Rex", "step": 1 })),
+        &[],
+    );
     let mut web_socket = websocket::Client::connect(motet.address("http.port"), "/Dog/1");
     assert_eq!(web_socket.event()["value"]["name"], "Rex");
     let reader = mqtt::Client::v5(motet.address("mqtt.network.port"), "reader");
     reader.subscribe("Dog/1");
     let initial = reader.next();
-    assert!(initial.retain && initial.payload.contains("Rex"), "{initial:?}");
+    assert!(
+        initial.retain && initial.payload.contains("Rex"),
+        "{initial:?}"
+    );
 
     let writer = mqtt::Client::v4(motet.address("mqtt.network.port"), "writer");
     writer.publish("Dog/1", r#"{"name":"bark"}"#, false);
     let event = web_socket.event();
-    assert_eq!((&event["type"], &event["value"]["name"]), (&json!("message"), &json!("bark")));
+    assert_eq!(
+        (&event["type"], &event["value"]["name"]),
+        (&json!("message"), &json!("bark"))
+    );
     let message = reader.next();
-    assert!(!message.retain && message.payload.contains("bark"), "{message:?}");
+    assert!(
+        !message.retain && message.payload.contains("bark"),
+        "{message:?}"
+    );
     let (_, text) = curl("GET", &motet.url("/Dog/1"), None, &[]);
     assert!(text.contains("Rex"), "{text}");
 
@@ -140,8 +209,9 @@ fn a_delete_and_a_message_reach_every_protocol_and_a_message_changes_nothing() {
 fn order_is_kept_for_a_hundred_writes_of_three_writers() {
     let application = TempDir::new().unwrap();
     let motet = Builder::new().schema(&application, SCHEMA).start();
-    let mut readers: Vec<_> =
-        (0..4).map(|_| websocket::Client::connect(motet.address("http.port"), "/Dog/")).collect();
+    let mut readers: Vec<_> = (0..4)
+        .map(|_| websocket::Client::connect(motet.address("http.port"), "/Dog/"))
+        .collect();
     let subscriber = mqtt::Client::v4(motet.address("mqtt.network.port"), "reader");
     subscriber.subscribe("Dog/#");
     std::thread::scope(|scope| {
@@ -151,7 +221,9 @@ fn order_is_kept_for_a_hundred_writes_of_three_writers() {
                 let mut connection = motet_tests::http::Connection::open(address).unwrap();
                 for step in 0..100 {
                     let body = json!({ "step": step }).to_string();
-                    let answer = connection.request("PUT", &format!("/Dog/w{writer}"), &body).unwrap();
+                    let answer = connection
+                        .request("PUT", &format!("/Dog/w{writer}"), &body)
+                        .unwrap();
                     assert_eq!(answer.0, 204, "{}", answer.1);
                 }
             });
@@ -189,34 +261,70 @@ fn mqtt_works_over_tcp_tls_and_websocket_with_mosquitto_and_raw_frames() {
     let subscriber = Lines::of(
         // Into a pipe it would print only when its buffer is full.
         "stdbuf",
-        &["-oL", "mosquitto_sub", "-h", "localhost", "-p", &secure, "--cafile", authority, "-t", "Dog/1", "-q", "1", "-d", "-F", "%p", "-V", "mqttv5"],
+        &[
+            "-oL",
+            "mosquitto_sub",
+            "-h",
+            "localhost",
+            "-p",
+            &secure,
+            "--cafile",
+            authority,
+            "-t",
+            "Dog/1",
+            "-q",
+            "1",
+            "-d",
+            "-F",
+            "%p",
+            "-V",
+            "mqttv5",
+        ],
     );
     subscriber.find(|line| line.contains("SUBACK"));
     let message = ["-t", "Dog/1", "-m", r#"{"step":7}"#, "-q", "1", "-r"];
     let tls = ["-h", "localhost", "-p", &secure, "--cafile", authority];
     motet_tests::command::output("mosquitto_pub", &[&tls[..], &message[..]].concat());
-    assert_eq!(subscriber.find(|line| line.starts_with('{')), r#"{"id":"1","step":7}"#);
+    assert_eq!(
+        subscriber.find(|line| line.starts_with('{')),
+        r#"{"id":"1","step":7}"#
+    );
 
     // MQTT over WebSocket, each packet split over two frames.
     use tungstenite::client::IntoClientRequest as _;
     use tungstenite::{Bytes, Message};
     let address = motet.address("http.port");
-    let mut request = format!("ws://{address}/any/path").into_client_request().unwrap();
-    request.headers_mut().insert("Sec-WebSocket-Protocol", "mqtt".parse().unwrap());
+    let mut request = format!("ws://{address}/any/path")
+        .into_client_request()
+        .unwrap();
+    request
+        .headers_mut()
+        .insert("Sec-WebSocket-Protocol", "mqtt".parse().unwrap());
     let stream = std::net::TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(motet_tests::wait::LIMIT)).unwrap();
+    stream
+        .set_read_timeout(Some(motet_tests::wait::LIMIT))
+        .unwrap();
     let (mut socket, response) = tungstenite::client(request, stream).unwrap();
     assert_eq!(response.headers()["Sec-WebSocket-Protocol"], "mqtt");
-    let connect: &[u8] = &[0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 60, 0, 1, b'c'];
+    let connect: &[u8] = &[
+        0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 60, 0, 1, b'c',
+    ];
     let subscribe: &[u8] = &[0x82, 10, 0, 1, 0, 5, b'D', b'o', b'g', b'/', b'1', 0];
     let mut received = Vec::new();
     for packet in [connect, subscribe] {
         let (first, second) = packet.split_at(5);
-        socket.send(Message::Binary(Bytes::copy_from_slice(first))).unwrap();
-        socket.send(Message::Binary(Bytes::copy_from_slice(second))).unwrap();
+        socket
+            .send(Message::Binary(Bytes::copy_from_slice(first)))
+            .unwrap();
+        socket
+            .send(Message::Binary(Bytes::copy_from_slice(second)))
+            .unwrap();
     }
     let expected: &[u8] = br#"{"id":"1","step":7}"#;
-    while !received.windows(expected.len()).any(|window| window == expected) {
+    while !received
+        .windows(expected.len())
+        .any(|window| window == expected)
+    {
         if let Message::Binary(bytes) = socket.read().unwrap() {
             received.extend_from_slice(&bytes);
         }
@@ -232,12 +340,23 @@ fn https_serves_http_2_and_1_1() {
         .set("HTTP_SECUREPORT", "127.0.0.1:0")
         .set("HTTP_HTTP2", "true")
         .start();
-    let url = format!("https://localhost:{}/Dog/", motet.address("http.securePort").port());
+    let url = format!(
+        "https://localhost:{}/Dog/",
+        motet.address("http.securePort").port()
+    );
     let authority = motet.root().join("keys/ca.pem");
     for (flag, version) in [("--http2", "2"), ("--http1.1", "1.1")] {
         let output = motet_tests::command::output(
             "curl",
-            &["-sS", flag, "--cacert", authority.to_str().unwrap(), "-w", "\n%{http_version}", &url],
+            &[
+                "-sS",
+                flag,
+                "--cacert",
+                authority.to_str().unwrap(),
+                "-w",
+                "\n%{http_version}",
+                &url,
+            ],
         );
         assert_eq!(output, format!("[]\n{version}"));
     }

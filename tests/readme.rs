@@ -21,10 +21,14 @@ fn examples(readme: &str) -> Vec<Example> {
             (true, "```") => inside = false,
             (true, line) => match line.strip_prefix("$ ") {
                 Some(command) => {
-                    examples.push(Example { command: command.to_owned(), expected: String::new() });
+                    examples.push(Example {
+                        command: command.to_owned(),
+                        expected: String::new(),
+                    });
                 }
                 None => {
-                    let expected = &mut examples.last_mut().expect("a command comes first").expected;
+                    let expected =
+                        &mut examples.last_mut().expect("a command comes first").expected;
                     expected.push_str(line);
                     expected.push('\n');
                 }
@@ -40,8 +44,14 @@ fn here(command: &str, motet: &Motet) -> String {
     let port = |setting: &str| motet.address(setting).port().to_string();
     let mqtt = format!("-p {} ", port("mqtt.network.port"));
     command
-        .replace("localhost:9926", &format!("localhost:{}", port("http.port")))
-        .replace("localhost:9925", &format!("localhost:{}", port("operationsApi.network.port")))
+        .replace(
+            "localhost:9926",
+            &format!("localhost:{}", port("http.port")),
+        )
+        .replace(
+            "localhost:9925",
+            &format!("localhost:{}", port("operationsApi.network.port")),
+        )
         .replace("mosquitto_pub ", &format!("mosquitto_pub {mqtt}"))
         .replace("mosquitto_sub ", &format!("mosquitto_sub {mqtt}"))
         .replace("~/motet/", &format!("{}/", motet.root().display()))
@@ -61,11 +71,17 @@ fn matches(pattern: &str, text: &str) -> bool {
 
 fn line_matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('…');
-    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
     let parts: Vec<_> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    let Some((last, middle)) = parts.split_last() else {
+        return rest.is_empty();
+    };
     for part in middle {
-        let Some(at) = rest.find(part) else { return false };
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
         rest = &rest[at + part.len()..];
     }
     rest.ends_with(last)
@@ -75,16 +91,27 @@ fn line_matches(pattern: &str, text: &str) -> bool {
 fn every_command_of_the_readme_prints_what_it_says() {
     let readme = std::fs::read_to_string(workspace().join("README.md")).unwrap();
     let examples = examples(&readme);
-    assert!(examples.len() >= 11, "only {} commands were found", examples.len());
-    let motet = Builder::new().application(&workspace().join("examples/weather")).start();
+    assert!(
+        examples.len() >= 11,
+        "only {} commands were found",
+        examples.len()
+    );
+    let motet = Builder::new()
+        .application(&workspace().join("examples/weather"))
+        .start();
     let mut wrong = Vec::new();
     for Example { command, expected } in &examples {
-        let output = Command::new("bash").args(["-c", &here(command, &motet)]).current_dir(workspace()).output();
+        let output = Command::new("bash")
+            .args(["-c", &here(command, &motet)])
+            .current_dir(workspace())
+            .output();
         let output = output.unwrap();
         let printed = String::from_utf8_lossy(&output.stdout);
         if !matches(expected, &printed) {
             let errors = String::from_utf8_lossy(&output.stderr);
-            wrong.push(format!("$ {command}\nprinted:\n{printed}{errors}\nexpected:\n{expected}"));
+            wrong.push(format!(
+                "$ {command}\nprinted:\n{printed}{errors}\nexpected:\n{expected}"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -17,7 +17,9 @@ fn sources(root: &TempDir) -> Sources {
         ("STORAGE_MAPSIZE", "1G"),
     ];
     Sources {
-        arguments: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        arguments: settings
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
         ..Sources::default()
     }
 }
@@ -26,11 +28,19 @@ fn sources(root: &TempDir) -> Sources {
 fn connections_to_one_port_are_spread_over_both_workers_and_both_serve() {
     let root = TempDir::new().unwrap();
     let config = config::load(Mode::Dev, &sources(&root)).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let running = runtime.block_on(Running::start(config, None)).unwrap();
-    let address = running.handle().address("operationsApi.network.port").unwrap();
+    let address = running
+        .handle()
+        .address("operationsApi.network.port")
+        .unwrap();
     // The kernel spreads by a hash of the addresses: 64 connections on one side has a chance of 2^-63.
-    let mut connections: Vec<_> = (0..64).map(|_| Connection::open(address).unwrap()).collect();
+    let mut connections: Vec<_> = (0..64)
+        .map(|_| Connection::open(address).unwrap())
+        .collect();
     for connection in &mut connections {
         let (status, body) = connection.request("GET", "/health", "").unwrap();
         assert_eq!(status, 200, "{body}");
@@ -43,7 +53,10 @@ fn connections_to_one_port_are_spread_over_both_workers_and_both_serve() {
         .collect();
     assert_eq!(accepted.len(), 2, "{stats:?}");
     assert_eq!(accepted.iter().sum::<u64>(), 64);
-    assert!(accepted.iter().all(|accepted| *accepted > 0), "{accepted:?}");
+    assert!(
+        accepted.iter().all(|accepted| *accepted > 0),
+        "{accepted:?}"
+    );
     drop(connections);
     runtime.block_on(running.stop());
 }

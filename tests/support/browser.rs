@@ -28,9 +28,23 @@ impl Page {
     pub fn open(url: &str) -> Self {
         let profile = TempDir::new().expect("a temporary directory");
         let child = Command::new("chromium")
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            .args(["--disable-dev-shm-usage", "--remote-debugging-port=0", "--window-size=1200,900"])
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--no-first-run",
+            ])
+            .args([
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ])
+            .args([
+                "--disable-dev-shm-usage",
+                "--remote-debugging-port=0",
+                "--window-size=1200,900",
+            ])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
             .stdin(Stdio::null())
@@ -43,15 +57,29 @@ impl Page {
             text.lines().next()?.parse::<u16>().ok()
         });
         let target = eventually("a page", || {
-            let (_, text) = curl("GET", &format!("http://127.0.0.1:{port}/json/list"), None, &[]);
+            let (_, text) = curl(
+                "GET",
+                &format!("http://127.0.0.1:{port}/json/list"),
+                None,
+                &[],
+            );
             let targets: Value = serde_json::from_str(&text).ok()?;
-            let page = targets.as_array()?.iter().find(|target| target["type"] == "page")?.clone();
+            let page = targets
+                .as_array()?
+                .iter()
+                .find(|target| target["type"] == "page")?
+                .clone();
             page["webSocketDebuggerUrl"].as_str().map(str::to_owned)
         });
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("DevTools accepts");
         stream.set_read_timeout(Some(LIMIT)).expect("a time limit");
         let (socket, _) = tungstenite::client(target, stream).expect("DevTools upgrades");
-        let mut page = Self { child, socket, next_id: 1, _profile: profile };
+        let mut page = Self {
+            child,
+            socket,
+            next_id: 1,
+            _profile: profile,
+        };
         page.call("Page.enable", json!({}));
         page.call("Page.navigate", json!({ "url": url }));
         page
@@ -63,9 +91,13 @@ impl Page {
     ///
     /// If it throws.
     pub fn evaluate(&mut self, expression: &str) -> Value {
-        let parameters = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let parameters =
+            json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
         let answer = self.call("Runtime.evaluate", parameters);
-        assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
+        assert!(
+            answer.get("exceptionDetails").is_none(),
+            "{expression}: {answer}"
+        );
         answer["result"]["value"].clone()
     }
 
@@ -75,7 +107,9 @@ impl Page {
     ///
     /// If it is not within the time limit.
     pub fn wait_for(&mut self, expression: &str) {
-        eventually(expression, || (self.evaluate(expression) == true).then_some(()));
+        eventually(expression, || {
+            (self.evaluate(expression) == true).then_some(())
+        });
     }
 
     /// A picture of the page as PNG.
@@ -86,16 +120,22 @@ impl Page {
     pub fn screenshot(&mut self) -> Vec<u8> {
         let answer = self.call("Page.captureScreenshot", json!({ "format": "png" }));
         let data = answer["data"].as_str().expect("a picture");
-        base64::engine::general_purpose::STANDARD.decode(data).expect("base64")
+        base64::engine::general_purpose::STANDARD
+            .decode(data)
+            .expect("base64")
     }
 
     fn call(&mut self, method: &str, parameters: Value) -> Value {
         let id = self.next_id;
         self.next_id += 1;
         let request = json!({ "id": id, "method": method, "params": parameters });
-        self.socket.send(Message::text(request.to_string())).expect("DevTools reads");
+        self.socket
+            .send(Message::text(request.to_string()))
+            .expect("DevTools reads");
         loop {
-            let Message::Text(text) = self.socket.read().expect("DevTools answers") else { continue };
+            let Message::Text(text) = self.socket.read().expect("DevTools answers") else {
+                continue;
+            };
             let answer: Value = serde_json::from_str(&text).expect("JSON");
             if answer["id"] == id {
                 assert!(answer.get("error").is_none(), "{method}: {answer}");

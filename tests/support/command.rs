@@ -12,10 +12,18 @@ use crate::wait::LIMIT;
 ///
 /// If it cannot be run or fails.
 pub fn output(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    let output = output.unwrap_or_else(|error| panic!("{program}: {error}; `cargo xtask test` installs it"));
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output();
+    let output =
+        output.unwrap_or_else(|error| panic!("{program}: {error}; `cargo xtask test` installs it"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{program} {arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     text
 }
 
@@ -56,7 +64,9 @@ impl Lines {
     ///
     /// If none comes within the time limit.
     pub fn next(&self) -> String {
-        self.lines.recv_timeout(LIMIT).expect("a line within the time limit")
+        self.lines
+            .recv_timeout(LIMIT)
+            .expect("a line within the time limit")
     }
 
     /// The next line that `wanted` accepts; others are skipped.
@@ -75,7 +85,12 @@ impl Lines {
 
     /// Writes to the standard input of the program.
     pub fn write(&mut self, text: &str) {
-        self.child.stdin.as_mut().expect("stdin is piped").write_all(text.as_bytes()).expect("the program reads");
+        self.child
+            .stdin
+            .as_mut()
+            .expect("stdin is piped")
+            .write_all(text.as_bytes())
+            .expect("the program reads");
     }
 }
 

@@ -13,11 +13,18 @@ pub fn curl(method: &str, url: &str, body: Option<&Value>, more: &[&str]) -> (u1
     let body = body.map(Value::to_string);
     let mut arguments = vec!["-sS", "-X", method, "-w", "\n%{http_code}", url];
     if let Some(body) = &body {
-        arguments.extend(["-H", "Content-Type: application/json", "--data-binary", body]);
+        arguments.extend([
+            "-H",
+            "Content-Type: application/json",
+            "--data-binary",
+            body,
+        ]);
     }
     arguments.extend(more);
     let output = command::output("curl", &arguments);
-    let (text, status) = output.rsplit_once('\n').expect("curl prints the status last");
+    let (text, status) = output
+        .rsplit_once('\n')
+        .expect("curl prints the status last");
     (status.parse().expect("a status"), text.to_owned())
 }
 
@@ -47,7 +54,9 @@ impl Connection {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(LIMIT))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self {
+            stream: BufReader::new(stream),
+        })
     }
 
     /// Sends one request and reads its answer: status and body.
@@ -55,7 +64,12 @@ impl Connection {
     /// # Errors
     ///
     /// What the system says, and an end of the connection before the answer is complete.
-    pub fn request(&mut self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
+    pub fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> std::io::Result<(u16, String)> {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n{body}",
@@ -94,7 +108,11 @@ impl Connection {
         let broken = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
-        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(broken)?;
+        let status = line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .ok_or_else(broken)?;
         let mut length = 0;
         loop {
             line.clear();

@@ -6,8 +6,8 @@
 pub mod browser;
 pub mod command;
 pub mod http;
-pub mod mqtt;
 pub mod motet;
+pub mod mqtt;
 pub mod wait;
 pub mod websocket;
 

@@ -22,7 +22,12 @@ pub struct Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        Self { command: "dev", application: None, root: None, settings: Vec::new() }
+        Self {
+            command: "dev",
+            application: None,
+            root: None,
+            settings: Vec::new(),
+        }
     }
 }
 
@@ -42,9 +47,11 @@ impl Builder {
     /// An application made of this schema and `rest: true`.
     #[must_use]
     pub fn schema(self, directory: &TempDir, schema: &str) -> Self {
-        std::fs::write(directory.path().join("schema.graphql"), schema).expect("the schema is written");
+        std::fs::write(directory.path().join("schema.graphql"), schema)
+            .expect("the schema is written");
         let manifest = "rest: true\ngraphqlSchema:\n  files: '*.graphql'\n";
-        std::fs::write(directory.path().join("config.yaml"), manifest).expect("the manifest is written");
+        std::fs::write(directory.path().join("config.yaml"), manifest)
+            .expect("the manifest is written");
         self.application(directory.path())
     }
 
@@ -87,7 +94,11 @@ impl Builder {
         for (name, value) in kept.chain(self.settings.iter().cloned()) {
             command.arg(format!("--{name}={value}"));
         }
-        command.env_clear().env("ROOTPATH", root).env("HOME", root).stdin(Stdio::null());
+        command
+            .env_clear()
+            .env("ROOTPATH", root)
+            .env("HOME", root)
+            .stdin(Stdio::null());
         command
     }
 
@@ -98,13 +109,27 @@ impl Builder {
     /// If it ends or says nothing within the time limit.
     pub fn start(self) -> Motet {
         let temporary = TempDir::new().expect("a temporary directory");
-        let root = self.root.clone().unwrap_or_else(|| temporary.path().to_owned());
+        let root = self
+            .root
+            .clone()
+            .unwrap_or_else(|| temporary.path().to_owned());
         let mut command = self.command(&root);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("motet starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("motet starts");
         let (send, lines) = mpsc::channel();
         forward_lines(child.stdout.take().expect("stdout is piped"), send.clone());
         forward_lines(child.stderr.take().expect("stderr is piped"), send);
-        let mut motet = Motet { child, root, addresses: BTreeMap::new(), output: Vec::new(), lines, _temporary: temporary };
+        let mut motet = Motet {
+            child,
+            root,
+            addresses: BTreeMap::new(),
+            output: Vec::new(),
+            lines,
+            _temporary: temporary,
+        };
         motet.wait_until_started();
         motet
     }
@@ -112,9 +137,15 @@ impl Builder {
     /// Runs a server that is expected to refuse to start.
     pub fn fail(self) -> Failure {
         let temporary = TempDir::new().expect("a temporary directory");
-        let root = self.root.clone().unwrap_or_else(|| temporary.path().to_owned());
+        let root = self
+            .root
+            .clone()
+            .unwrap_or_else(|| temporary.path().to_owned());
         let output = self.command(&root).output().expect("motet runs");
-        Failure { status: output.status, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
+        Failure {
+            status: output.status,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
     }
 }
 
@@ -144,7 +175,10 @@ impl Motet {
     ///
     /// If the server does not listen there.
     pub fn address(&self, setting: &str) -> SocketAddr {
-        *self.addresses.get(setting).unwrap_or_else(|| panic!("{setting} is not among {:?}", self.addresses))
+        *self
+            .addresses
+            .get(setting)
+            .unwrap_or_else(|| panic!("{setting} is not among {:?}", self.addresses))
     }
 
     /// `http://127.0.0.1:PORT` of the application port, followed by `path`.
@@ -181,7 +215,10 @@ impl Motet {
 
     /// Sends a signal by name, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status();
         assert!(status.expect("kill runs").success());
     }
 
@@ -216,7 +253,11 @@ impl Motet {
         let mut started = false;
         // The summary ends with the last listener; a silent moment after it means it is complete.
         loop {
-            let wait = if started && !self.addresses.is_empty() { Duration::from_millis(200) } else { LIMIT };
+            let wait = if started && !self.addresses.is_empty() {
+                Duration::from_millis(200)
+            } else {
+                LIMIT
+            };
             match self.lines.recv_timeout(wait) {
                 Ok(line) => {
                     started |= line.contains("successfully started");
@@ -230,7 +271,11 @@ impl Motet {
                 Err(mpsc::RecvTimeoutError::Timeout) if started => return,
                 Err(_) => panic!("motet did not start: {:?}", self.output),
             }
-            assert!(start.elapsed() < LIMIT, "motet did not start: {:?}", self.output);
+            assert!(
+                start.elapsed() < LIMIT,
+                "motet did not start: {:?}",
+                self.output
+            );
         }
     }
 }
@@ -256,19 +301,32 @@ fn forward_lines(output: impl std::io::Read + Send + 'static, send: mpsc::Sender
 pub fn binary() -> PathBuf {
     static BUILD: std::sync::Once = std::sync::Once::new();
     let tests = std::env::current_exe().expect("a test knows its own path");
-    let profile = tests.parent().and_then(Path::parent).expect("target/PROFILE/deps/test");
+    let profile = tests
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/PROFILE/deps/test");
     BUILD.call_once(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--package", "server", "--bin", "motet"]);
         if profile.ends_with("release") {
             cargo.arg("--release");
         }
-        assert!(cargo.current_dir(workspace()).status().expect("cargo runs").success(), "motet does not build");
+        assert!(
+            cargo
+                .current_dir(workspace())
+                .status()
+                .expect("cargo runs")
+                .success(),
+            "motet does not build"
+        );
     });
     profile.join("motet")
 }
 
 /// The top of the repository.
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests is in the workspace").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests is in the workspace")
+        .to_owned()
 }

@@ -22,7 +22,10 @@ pub fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
 }
 
 /// One step of a poll.
-#[expect(clippy::disallowed_methods, reason = "another process is polled, which gives no event to await")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another process is polled, which gives no event to await"
+)]
 pub fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }

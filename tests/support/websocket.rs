@@ -27,7 +27,9 @@ impl Client {
     /// The HTTP answer of the server.
     pub fn try_connect(address: SocketAddr, path: &str) -> Result<Self, String> {
         let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
-        stream.set_read_timeout(Some(LIMIT)).map_err(|error| error.to_string())?;
+        stream
+            .set_read_timeout(Some(LIMIT))
+            .map_err(|error| error.to_string())?;
         tungstenite::client(format!("ws://{address}{path}"), stream)
             .map(|(socket, _)| Self(socket))
             .map_err(|error| error.to_string())
@@ -50,7 +52,9 @@ impl Client {
 
     /// Sends a text message.
     pub fn send(&mut self, value: &Value) {
-        self.0.send(Message::text(value.to_string())).expect("the message is sent");
+        self.0
+            .send(Message::text(value.to_string()))
+            .expect("the message is sent");
     }
 
     /// The socket itself.

@@ -71,7 +71,9 @@ impl Timestamp {
 
     /// The system's time now; not monotonic. Use [`VersionClock`] to order commits.
     pub fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Self(since.as_micros() as f64 / 1000.0)
     }
 }
@@ -102,7 +104,10 @@ impl VersionClock {
         let mut last = self.last.load(Atomic::Relaxed);
         loop {
             let next = now.to_bits().max(last + 1);
-            match self.last.compare_exchange_weak(last, next, Atomic::Relaxed, Atomic::Relaxed) {
+            match self
+                .last
+                .compare_exchange_weak(last, next, Atomic::Relaxed, Atomic::Relaxed)
+            {
                 Ok(_) => return Timestamp(f64::from_bits(next)),
                 Err(current) => last = current,
             }

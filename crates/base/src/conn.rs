@@ -122,14 +122,23 @@ impl UpgradeTask {
         F: FnOnce(BoxedIo, Arc<ConnInfo>, Shutdown) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        Self(Arc::new(std::sync::Mutex::new(Some(Box::new(move |io, conn, shutdown| {
-            Box::pin(run(io, conn, shutdown))
-        })))))
+        Self(Arc::new(std::sync::Mutex::new(Some(Box::new(
+            move |io, conn, shutdown| Box::pin(run(io, conn, shutdown)),
+        )))))
     }
 
     /// Starts the task; `None` if it was started before (extensions can be cloned, sockets cannot).
-    pub fn start(&self, io: BoxedIo, conn: Arc<ConnInfo>, shutdown: Shutdown) -> Option<UpgradeFuture> {
-        let run = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()?;
+    pub fn start(
+        &self,
+        io: BoxedIo,
+        conn: Arc<ConnInfo>,
+        shutdown: Shutdown,
+    ) -> Option<UpgradeFuture> {
+        let run = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take()?;
         Some(run(io, conn, shutdown))
     }
 }

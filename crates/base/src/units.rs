@@ -79,7 +79,9 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
 
 fn split_number(text: &str) -> (&str, &str) {
     let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     (&text[..end], text[end..].trim())
 }
 
@@ -93,8 +95,14 @@ mod tests {
         for bad in ["", "d", "1w", "-1s", "1.2.3s", "99999999999999999999d"] {
             assert!(parse_duration(bad, second).is_err(), "{bad}");
         }
-        assert_eq!(parse_duration("1.5h", second), Ok(Duration::from_secs(5400)));
-        assert_eq!(parse_duration("250ms", second), Ok(Duration::from_millis(250)));
+        assert_eq!(
+            parse_duration("1.5h", second),
+            Ok(Duration::from_secs(5400))
+        );
+        assert_eq!(
+            parse_duration("250ms", second),
+            Ok(Duration::from_millis(250))
+        );
     }
 
     #[test]

@@ -11,7 +11,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use core_listener::{ClientAuth, Identity, TlsAcceptor, TlsConfig};
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 
 use crate::config::{Tls, TlsSource};
 
@@ -21,12 +24,16 @@ use crate::config::{Tls, TlsSource};
 ///
 /// If a file is missing or no certificate, or the key does not belong to the certificate; the error names it.
 pub fn acceptor(tls: &Tls) -> anyhow::Result<TlsAcceptor> {
-    if let (true, TlsSource::File(certificate), TlsSource::File(key)) = (tls.is_default, &tls.certificate, &tls.private_key)
+    if let (true, TlsSource::File(certificate), TlsSource::File(key)) =
+        (tls.is_default, &tls.certificate, &tls.private_key)
         && !certificate.exists()
         && !key.exists()
     {
-        let directory = certificate.parent().context("the default certificate has a directory")?;
-        make(directory).with_context(|| format!("cannot make certificates in {}", directory.display()))?;
+        let directory = certificate
+            .parent()
+            .context("the default certificate has a directory")?;
+        make(directory)
+            .with_context(|| format!("cannot make certificates in {}", directory.display()))?;
     }
     Ok(TlsAcceptor::new(load(tls)?))
 }
@@ -38,18 +45,24 @@ pub fn acceptor(tls: &Tls) -> anyhow::Result<TlsAcceptor> {
 /// As [`acceptor`].
 pub fn load(tls: &Tls) -> anyhow::Result<Arc<rustls::ServerConfig>> {
     let identity = match (&tls.certificate, &tls.private_key) {
-        (TlsSource::File(certificate), TlsSource::File(key)) => Identity::from_pem_files(certificate, key)?,
-        (certificate, key) => Identity::from_pem(&text("tls.certificate", certificate)?, &text("tls.privateKey", key)?)?,
+        (TlsSource::File(certificate), TlsSource::File(key)) => {
+            Identity::from_pem_files(certificate, key)?
+        }
+        (certificate, key) => Identity::from_pem(
+            &text("tls.certificate", certificate)?,
+            &text("tls.privateKey", key)?,
+        )?,
     };
-    Ok(TlsConfig::new(identity).client_auth(ClientAuth::Off).build()?)
+    Ok(TlsConfig::new(identity)
+        .client_auth(ClientAuth::Off)
+        .build()?)
 }
 
 fn text(setting: &str, source: &TlsSource) -> anyhow::Result<String> {
     match source {
         TlsSource::Text(text) => Ok(text.clone()),
-        TlsSource::File(path) => {
-            fs::read_to_string(path).with_context(|| format!("cannot read {} ({setting})", path.display()))
-        }
+        TlsSource::File(path) => fs::read_to_string(path)
+            .with_context(|| format!("cannot read {} ({setting})", path.display())),
     }
 }
 
@@ -69,10 +82,22 @@ fn make(directory: &Path) -> anyhow::Result<()> {
     certificate.distinguished_name = name("localhost");
     valid_for_ten_years(&mut certificate);
     let certificate = certificate.signed_by(&key, &issuer)?;
-    owner_only(&directory.join("ca.pem"), authority_certificate.pem().as_bytes())?;
-    owner_only(&directory.join("privateKey.pem"), key.serialize_pem().as_bytes())?;
-    owner_only(&directory.join("certificate.pem"), certificate.pem().as_bytes())?;
-    tracing::warn!("made a local authority and a certificate for localhost in {}", directory.display());
+    owner_only(
+        &directory.join("ca.pem"),
+        authority_certificate.pem().as_bytes(),
+    )?;
+    owner_only(
+        &directory.join("privateKey.pem"),
+        key.serialize_pem().as_bytes(),
+    )?;
+    owner_only(
+        &directory.join("certificate.pem"),
+        certificate.pem().as_bytes(),
+    )?;
+    tracing::warn!(
+        "made a local authority and a certificate for localhost in {}",
+        directory.display()
+    );
     Ok(())
 }
 
@@ -95,7 +120,11 @@ fn valid_for_ten_years(params: &mut CertificateParams) {
 ///
 /// If it exists, or cannot be written.
 pub fn owner_only(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
     let mut file = file.with_context(|| format!("cannot write {}", path.display()))?;
     file.write_all(content)?;
     file.sync_all()?;
@@ -112,10 +141,17 @@ mod tests {
     fn the_first_start_makes_an_owner_only_pair_that_loads_and_the_second_keeps_it() {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str| TlsSource::File(dir.path().join("keys").join(name));
-        let tls = Tls { certificate: file("certificate.pem"), private_key: file("privateKey.pem"), is_default: true };
+        let tls = Tls {
+            certificate: file("certificate.pem"),
+            private_key: file("privateKey.pem"),
+            is_default: true,
+        };
         acceptor(&tls).unwrap();
         let key = dir.path().join("keys/privateKey.pem");
-        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         let before = fs::read(&key).unwrap();
         acceptor(&tls).unwrap();
         assert_eq!(fs::read(&key).unwrap(), before);

@@ -8,7 +8,9 @@ use http::HeaderValue;
 use http_chain::auth::{Authentication, LocalTrust};
 use http_chain::compression::{Compression, CompressionConfig, RequestDecoding};
 use http_chain::files::{StaticFiles, StaticFilesConfig};
-use http_chain::stages::{BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, RequestLog, RequestLogConfig};
+use http_chain::stages::{
+    BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, RequestLog, RequestLogConfig,
+};
 use http_chain::{Chains, Ports, Stage};
 use opsapi::{Operations, OpsConfig};
 use proto_mqtt::{Broker, Identity};
@@ -46,7 +48,11 @@ impl Parts<'_> {
 
 /// The settings of the ports that serve operations.
 pub fn operations_ports() -> Ports {
-    let settings = ["operationsApi.network.port", "operationsApi.network.securePort", "operationsApi.network.domainSocket"];
+    let settings = [
+        "operationsApi.network.port",
+        "operationsApi.network.securePort",
+        "operationsApi.network.domainSocket",
+    ];
     Ports::Named(settings.map(Arc::from).to_vec())
 }
 
@@ -60,43 +66,84 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     let mut chains = Chains::default();
     if config.logging.requests {
         // Outermost, so that every answer is logged, whoever gave it.
-        chains.edge(Ports::All, "log", Stage::gate(RequestLog::new(RequestLogConfig::default())));
+        chains.edge(
+            Ports::All,
+            "log",
+            Stage::gate(RequestLog::new(RequestLogConfig::default())),
+        );
     }
     // Before anything uses the host.
     chains.edge(Ports::All, "host", Stage::gate(HostCheck));
     if let Some(threshold_bytes) = config.http.compression_threshold {
-        let compression = CompressionConfig { threshold_bytes, ..CompressionConfig::default() };
-        chains.edge(Ports::All, "compression", Stage::gate(Compression::new(compression)));
+        let compression = CompressionConfig {
+            threshold_bytes,
+            ..CompressionConfig::default()
+        };
+        chains.edge(
+            Ports::All,
+            "compression",
+            Stage::gate(Compression::new(compression)),
+        );
     }
     // Outside the limits, which count inflated bytes.
     chains.edge(Ports::All, "decoding", Stage::gate(RequestDecoding));
-    chains.edge(Ports::application(), "body limit", Stage::gate(BodyLimit::new(config.http.max_body_bytes)));
-    chains.edge(operations_ports(), "body limit", Stage::gate(BodyLimit::new(OPERATIONS_BODY_BYTES)));
+    chains.edge(
+        Ports::application(),
+        "body limit",
+        Stage::gate(BodyLimit::new(config.http.max_body_bytes)),
+    );
+    chains.edge(
+        operations_ports(),
+        "body limit",
+        Stage::gate(BodyLimit::new(OPERATIONS_BODY_BYTES)),
+    );
 
     // Public, and cheaper than a login.
     for site in &loaded.sites {
-        chains.last(Ports::application(), "static", Stage::handler(static_files(site)?));
+        chains.last(
+            Ports::application(),
+            "static",
+            Stage::handler(static_files(site)?),
+        );
     }
     // Preflights carry no credentials.
     if let Some(cors) = &config.http.cors {
-        chains.last(Ports::application(), "cors", Stage::gate(Cors::new(application_cors(cors)?)));
+        chains.last(
+            Ports::application(),
+            "cors",
+            Stage::gate(Cors::new(application_cors(cors)?)),
+        );
     }
     if let Some(cors) = &config.operations.cors {
         let origins = origins(cors);
-        chains.last(operations_ports(), "cors", Stage::gate(Cors::new(CorsConfig::operations(origins))));
+        chains.last(
+            operations_ports(),
+            "cors",
+            Stage::gate(Cors::new(CorsConfig::operations(origins))),
+        );
     }
-    let trust = LocalTrust { loopback: config.authorize_local, unix_sockets: true };
+    let trust = LocalTrust {
+        loopback: config.authorize_local,
+        unix_sockets: true,
+    };
     let authentication = Authentication::new(parts.authenticator()).with_local_trust(trust);
     chains.last(Ports::All, "authentication", Stage::wrap(authentication));
     register_resources(&mut chains, parts, loaded);
-    chains.last(operations_ports(), "operations", Stage::handler(operations(parts)));
+    chains.last(
+        operations_ports(),
+        "operations",
+        Stage::handler(operations(parts)),
+    );
     Ok(chains)
 }
 
 /// WebSocket and event streams look like GET to REST, so they come first.
 fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
     let config = parts.config;
-    let ws = proto_ws::WsConfig { accept_writes: config.web_socket_writes, ..proto_ws::WsConfig::default() };
+    let ws = proto_ws::WsConfig {
+        accept_writes: config.web_socket_writes,
+        ..proto_ws::WsConfig::default()
+    };
     let mut web_sockets = proto_ws::WebSockets::new(Arc::clone(&parts.registry), ws)
         .with_authenticator(parts.authenticator());
     if !loaded.rest {
@@ -116,34 +163,59 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
             });
         }
     }
-    chains.last(Ports::application(), "websocket", Stage::handler(web_sockets));
+    chains.last(
+        Ports::application(),
+        "websocket",
+        Stage::handler(web_sockets),
+    );
     if loaded.rest {
-        let sse = proto_sse::SseConfig { keep_alive: config.sse_keep_alive, ..proto_sse::SseConfig::default() };
-        let sse = proto_sse::Sse::new(Arc::clone(&parts.registry), sse).with_authenticator(parts.authenticator());
+        let sse = proto_sse::SseConfig {
+            keep_alive: config.sse_keep_alive,
+            ..proto_sse::SseConfig::default()
+        };
+        let sse = proto_sse::Sse::new(Arc::clone(&parts.registry), sse)
+            .with_authenticator(parts.authenticator());
         chains.last(Ports::application(), "sse", Stage::handler(sse));
-        let rest = rest::Rest::new(Arc::clone(&parts.registry), rest::RestConfig {
-            max_body_bytes: config.http.max_body_bytes,
-            ..rest::RestConfig::default()
-        });
+        let rest = rest::Rest::new(
+            Arc::clone(&parts.registry),
+            rest::RestConfig {
+                max_body_bytes: config.http.max_body_bytes,
+                ..rest::RestConfig::default()
+            },
+        );
         chains.last(Ports::application(), "rest", Stage::handler(rest));
     }
 }
 
 fn operations(parts: &Parts<'_>) -> Operations {
     let catalog = Arc::clone(&parts.store) as Arc<dyn resource::Catalog>;
-    let config = OpsConfig { version: env!("CARGO_PKG_VERSION").to_owned(), ..OpsConfig::default() };
+    let config = OpsConfig {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..OpsConfig::default()
+    };
     Operations::new(catalog, config).with_directory(Arc::clone(&parts.directory))
 }
 
 fn static_files(site: &Site) -> anyhow::Result<StaticFiles> {
-    let config = StaticFilesConfig { url_path: site.url_path.clone(), ..StaticFilesConfig::new(&site.root) };
+    let config = StaticFilesConfig {
+        url_path: site.url_path.clone(),
+        ..StaticFilesConfig::new(&site.root)
+    };
     Ok(StaticFiles::new(config)?)
 }
 
 fn application_cors(cors: &config::Cors) -> anyhow::Result<CorsConfig> {
-    let allow_headers = HeaderValue::from_str(&cors.allow_headers)
-        .with_context(|| format!("'http.corsAccessControlAllowHeaders' is '{}': expected header names", cors.allow_headers))?;
-    Ok(CorsConfig { origins: origins(cors), allow_headers, ..CorsConfig::default() })
+    let allow_headers = HeaderValue::from_str(&cors.allow_headers).with_context(|| {
+        format!(
+            "'http.corsAccessControlAllowHeaders' is '{}': expected header names",
+            cors.allow_headers
+        )
+    })?;
+    Ok(CorsConfig {
+        origins: origins(cors),
+        allow_headers,
+        ..CorsConfig::default()
+    })
 }
 
 fn origins(cors: &config::Cors) -> CorsOrigins {

@@ -30,7 +30,11 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Start {
     /// The application directory, and settings such as --HTTP_PORT 9930 (see config/motet.yaml for all names)
-    #[arg(allow_hyphen_values = true, trailing_var_arg = true, value_name = "DIRECTORY | --SETTING VALUE")]
+    #[arg(
+        allow_hyphen_values = true,
+        trailing_var_arg = true,
+        value_name = "DIRECTORY | --SETTING VALUE"
+    )]
     words: Vec<String>,
 }
 
@@ -62,16 +66,27 @@ pub fn request(arguments: impl IntoIterator<Item = OsString>) -> Result<Request,
         None => (Mode::Run, Start { words: Vec::new() }),
     };
     let (directory, settings) = split(start.words)?;
-    #[expect(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where the environment is read"
+    )]
     let environment = std::env::vars().collect();
-    Ok(Request::Start { mode, sources: Sources { environment, arguments: settings, directory } })
+    Ok(Request::Start {
+        mode,
+        sources: Sources {
+            environment,
+            arguments: settings,
+            directory,
+        },
+    })
 }
 
 type Settings = Vec<(String, String)>;
 
 /// The directory, and the settings as `--NAME value` or `--NAME=value`.
 fn split(words: Vec<String>) -> Result<(Option<PathBuf>, Settings), clap::Error> {
-    let wrong = |message: String| clap::Error::raw(clap::error::ErrorKind::ValueValidation, message + "\n");
+    let wrong =
+        |message: String| clap::Error::raw(clap::error::ErrorKind::ValueValidation, message + "\n");
     let mut directory = None;
     let mut settings = Vec::new();
     let mut words = words.into_iter();
@@ -80,7 +95,10 @@ fn split(words: Vec<String>) -> Result<(Option<PathBuf>, Settings), clap::Error>
             match directory.replace(PathBuf::from(&word)) {
                 None => continue,
                 Some(first) => {
-                    return Err(wrong(format!("two directories: '{}' and '{word}'; give one", first.display())));
+                    return Err(wrong(format!(
+                        "two directories: '{}' and '{word}'; give one",
+                        first.display()
+                    )));
                 }
             }
         };
@@ -88,7 +106,11 @@ fn split(words: Vec<String>) -> Result<(Option<PathBuf>, Settings), clap::Error>
             Some((name, value)) => (name.to_owned(), value.to_owned()),
             None => match words.next() {
                 Some(value) => (setting.to_owned(), value),
-                None => return Err(wrong(format!("'{word}' needs a value, such as '{word} 9930'"))),
+                None => {
+                    return Err(wrong(format!(
+                        "'{word}' needs a value, such as '{word} 9930'"
+                    )));
+                }
             },
         };
         settings.push(pair);
@@ -101,7 +123,11 @@ mod tests {
     use super::*;
 
     fn parse(words: &[&str]) -> Result<Request, clap::Error> {
-        request(std::iter::once("motet").chain(words.iter().copied()).map(OsString::from))
+        request(
+            std::iter::once("motet")
+                .chain(words.iter().copied())
+                .map(OsString::from),
+        )
     }
 
     #[test]
@@ -110,19 +136,34 @@ mod tests {
             &["dev", "shop", "--HTTP_PORT", "1", "--LOGGING_LEVEL=info"][..],
             &["dev", "--HTTP_PORT", "1", "shop", "--LOGGING_LEVEL=info"][..],
         ] {
-            let Ok(Request::Start { mode, sources }) = parse(words) else { panic!("{words:?}") };
+            let Ok(Request::Start { mode, sources }) = parse(words) else {
+                panic!("{words:?}")
+            };
             assert_eq!(mode, Mode::Dev);
             assert_eq!(sources.directory, Some(PathBuf::from("shop")));
             let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-            assert_eq!(sources.arguments, [pair("HTTP_PORT", "1"), pair("LOGGING_LEVEL", "info")]);
+            assert_eq!(
+                sources.arguments,
+                [pair("HTTP_PORT", "1"), pair("LOGGING_LEVEL", "info")]
+            );
         }
     }
 
     #[test]
     fn mistakes_are_named() {
         assert!(parse(&["rnu"]).unwrap_err().to_string().contains("run"));
-        assert!(parse(&["run", "--HTTP_PORT"]).unwrap_err().to_string().contains("needs a value"));
-        assert!(parse(&["run", "a", "b"]).unwrap_err().to_string().contains("two directories"));
+        assert!(
+            parse(&["run", "--HTTP_PORT"])
+                .unwrap_err()
+                .to_string()
+                .contains("needs a value")
+        );
+        assert!(
+            parse(&["run", "a", "b"])
+                .unwrap_err()
+                .to_string()
+                .contains("two directories")
+        );
         assert_eq!(parse(&["--help"]).unwrap_err().exit_code(), 0);
     }
 }

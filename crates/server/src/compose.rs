@@ -14,11 +14,11 @@ use telemetry::{LogConfig, Logs};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::application::{self, Host, Loaded};
+use crate::certificates;
 use crate::chains::{self, Parts};
 use crate::config::Config;
 use crate::listeners;
 use crate::root::{self, Root};
-use crate::certificates;
 
 /// Time that requests in flight are given after a signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -34,7 +34,9 @@ const ADMINISTRATOR: &str = "admin";
 /// cannot be bound; each names what it is about.
 pub fn run(config: Config, application: Option<&Path>) -> anyhow::Result<()> {
     let logs = telemetry::logs::install(log_config(&config))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(async {
         let running = Running::start(config, application).await?;
         running.announce();
@@ -64,18 +66,40 @@ impl Running {
             tracing::warn!("{warning}");
         }
         let root = Root::take(&config.root)?;
-        let limits = QueueLimits { subscriber_events: config.max_queued_events, ..QueueLimits::default() };
+        let limits = QueueLimits {
+            subscriber_events: config.max_queued_events,
+            ..QueueLimits::default()
+        };
         let hub = Hub::with_limits(usize::from(config.workers.get()), limits);
         let store = Store::open(store_config(&config), hub.clone())?;
         let directory = open_directory(&store, &config).await?;
         let registry = Arc::new(Registry::new());
         let loaded = load_applications(&config, application, &store, &registry).await?;
-        let acceptor = needs_tls(&config).then(|| certificates::acceptor(&config.tls)).transpose()?;
-        let broker = listeners::broker(&config, &registry, Arc::clone(&directory) as Arc<dyn Authenticator>)?;
-        let parts = Parts { config: &config, registry, directory, store: Arc::clone(&store), hub, broker };
+        let acceptor = needs_tls(&config)
+            .then(|| certificates::acceptor(&config.tls))
+            .transpose()?;
+        let broker = listeners::broker(
+            &config,
+            &registry,
+            Arc::clone(&directory) as Arc<dyn Authenticator>,
+        )?;
+        let parts = Parts {
+            config: &config,
+            registry,
+            directory,
+            store: Arc::clone(&store),
+            hub,
+            broker,
+        };
         let chains = chains::build(&parts, &loaded)?;
         let handle = listeners::start(&parts, &chains, acceptor.as_ref())?;
-        Ok(Self { config, handle, acceptor, store, _root: root })
+        Ok(Self {
+            config,
+            handle,
+            acceptor,
+            store,
+            _root: root,
+        })
     }
 
     /// Addresses and counters of the listeners.
@@ -107,8 +131,18 @@ impl Running {
     /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains. SIGHUP reopens the log and reloads certificates; a
     /// second signal to stop closes at once.
     async fn until_stopped(self, logs: &Logs) -> anyhow::Result<()> {
-        let mut stop = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()].map(signal).into_iter();
-        let mut next = || stop.next().context("three signals")?.context("cannot listen for signals");
+        let mut stop = [
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+            SignalKind::quit(),
+        ]
+        .map(signal)
+        .into_iter();
+        let mut next = || {
+            stop.next()
+                .context("three signals")?
+                .context("cannot listen for signals")
+        };
         let (mut terminate, mut interrupt, mut quit) = (next()?, next()?, next()?);
         let mut hangup = signal(SignalKind::hangup())?;
         loop {
@@ -119,13 +153,20 @@ impl Running {
                 _ = hangup.recv() => self.reload(logs),
             }
         }
-        tracing::info!("stopping: requests in flight get {} seconds", DRAIN.as_secs());
+        tracing::info!(
+            "stopping: requests in flight get {} seconds",
+            DRAIN.as_secs()
+        );
         let report = tokio::select! {
             report = self.handle.shutdown(DRAIN) => report,
             _ = terminate.recv() => self.force_close().await,
             _ = interrupt.recv() => self.force_close().await,
         };
-        tracing::info!("stopped: {} connections ended in time, {} were cut off", report.drained, report.forced);
+        tracing::info!(
+            "stopped: {} connections ended in time, {} were cut off",
+            report.drained,
+            report.forced
+        );
         Ok(())
     }
 
@@ -144,7 +185,9 @@ impl Running {
             Ok(()) => tracing::info!("reopened the log"),
             Err(error) => tracing::error!("cannot reopen the log: {error}"),
         }
-        let Some(acceptor) = &self.acceptor else { return };
+        let Some(acceptor) = &self.acceptor else {
+            return;
+        };
         match certificates::load(&self.config.tls) {
             Ok(tls) => acceptor.replace(tls),
             Err(error) => tracing::error!("the certificate stays as it was: {error:#}"),
@@ -153,20 +196,36 @@ impl Running {
 }
 
 fn needs_tls(config: &Config) -> bool {
-    [&config.http.secure_port, &config.operations.secure_port, &config.mqtt.secure_port]
-        .iter()
-        .any(|port| port.is_some())
+    [
+        &config.http.secure_port,
+        &config.operations.secure_port,
+        &config.mqtt.secure_port,
+    ]
+    .iter()
+    .any(|port| port.is_some())
 }
 
 async fn open_directory(store: &Arc<Store>, config: &Config) -> anyhow::Result<Arc<Directory>> {
-    let tables = store.ensure(vec![auth::tables::user_table(), auth::tables::role_table()]).await?;
-    let [users, roles] = <[_; 2]>::try_from(tables).map_err(|_| anyhow::anyhow!("two tables were ensured"))?;
-    let auth_config = AuthConfig { cache_ttl: config.credential_cache, ..AuthConfig::default() };
+    let tables = store
+        .ensure(vec![auth::tables::user_table(), auth::tables::role_table()])
+        .await?;
+    let [users, roles] =
+        <[_; 2]>::try_from(tables).map_err(|_| anyhow::anyhow!("two tables were ensured"))?;
+    let auth_config = AuthConfig {
+        cache_ttl: config.credential_cache,
+        ..AuthConfig::default()
+    };
     let directory = Directory::load(users, roles, auth_config).await?;
     if let Some(password) = directory.ensure_administrator(ADMINISTRATOR, None).await? {
         let path = root::keep_password(&config.root, ADMINISTRATOR, password.as_str())?;
-        println!("First start: the administrator is '{ADMINISTRATOR}' with password {}", password.as_str());
-        println!("  (kept in {}, readable by its owner alone)", path.display());
+        println!(
+            "First start: the administrator is '{ADMINISTRATOR}' with password {}",
+            password.as_str()
+        );
+        println!(
+            "  (kept in {}, readable by its owner alone)",
+            path.display()
+        );
     }
     Ok(directory)
 }
@@ -178,8 +237,13 @@ async fn load_applications(
     registry: &Registry,
 ) -> anyhow::Result<Loaded> {
     let hashes = store.ensure(vec![loader_hashes()]).await?;
-    let loader_hashes: Arc<dyn Resource> = hashes.into_iter().next().context("one table was ensured")?;
-    let host = Host { store, registry, loader_hashes };
+    let loader_hashes: Arc<dyn Resource> =
+        hashes.into_iter().next().context("one table was ensured")?;
+    let host = Host {
+        store,
+        registry,
+        loader_hashes,
+    };
     let mut loaded = Loaded::default();
     for directory in deployed(&config.components_root) {
         if let Err(error) = application::load(&directory, &host, &mut loaded).await {
@@ -188,7 +252,9 @@ async fn load_applications(
     }
     if let Some(directory) = application {
         // Named by the user: a mistake here is the user's to hear about.
-        let directory = directory.canonicalize().with_context(|| format!("application {}", directory.display()))?;
+        let directory = directory
+            .canonicalize()
+            .with_context(|| format!("application {}", directory.display()))?;
         application::load(&directory, &host, &mut loaded).await?;
     }
     Ok(loaded)
@@ -196,8 +262,14 @@ async fn load_applications(
 
 /// The directories in the components root, sorted.
 fn deployed(components_root: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(components_root).into_iter().flatten().flatten();
-    let mut directories: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let entries = std::fs::read_dir(components_root)
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut directories: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
     directories.sort();
     directories
 }
@@ -208,7 +280,10 @@ fn loader_hashes() -> resource::TableDefinition {
         database: auth::tables::SYSTEM_DATABASE.to_owned(),
         table: LOADER_HASHES.to_owned(),
         primary_key: "id".to_owned(),
-        attributes: vec![Attribute::new("id", AttributeType::String), Attribute::new("hash", AttributeType::String)],
+        attributes: vec![
+            Attribute::new("id", AttributeType::String),
+            Attribute::new("hash", AttributeType::String),
+        ],
         schema_defined: true,
         sealed: false,
         audit: false,

@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use base::ConnInfo;
 use core_listener::{HttpConfig, ListenAddress, Listener, Server, ServerHandle, TlsAcceptor};
 use http_chain::Chains;
-use base::ConnInfo;
 use proto_mqtt::{Broker, Identity, MqttConfig};
 use resource::{Authenticator, Credentials, Registry};
 
@@ -17,14 +17,23 @@ use crate::config::Config;
 /// # Errors
 ///
 /// If a port cannot be bound; names the setting and the address.
-pub fn start(parts: &Parts<'_>, chains: &Chains, acceptor: Option<&TlsAcceptor>) -> anyhow::Result<ServerHandle> {
+pub fn start(
+    parts: &Parts<'_>,
+    chains: &Chains,
+    acceptor: Option<&TlsAcceptor>,
+) -> anyhow::Result<ServerHandle> {
     let config = parts.config;
-    let connections = config.http.max_connections.and_then(|limit| NonZeroUsize::new(limit as usize));
+    let connections = config
+        .http
+        .max_connections
+        .and_then(|limit| NonZeroUsize::new(limit as usize));
     let mut server = Server::new(config.workers).max_connections(connections);
     for (setting, address, secure) in http_ports(config) {
         let Some(address) = address else { continue };
         let chain = chains.chain_for(setting);
-        let listener = Listener::http(setting, address, http_config(config), move |_| chain.clone());
+        let listener = Listener::http(setting, address, http_config(config), move |_| {
+            chain.clone()
+        });
         server = server.listen(with_tls(listener, acceptor.filter(|_| secure), config));
     }
     let trust_loopback = config.authorize_local;
@@ -32,7 +41,9 @@ pub fn start(parts: &Parts<'_>, chains: &Chains, acceptor: Option<&TlsAcceptor>)
         ("mqtt.network.port", &config.mqtt.port, false),
         ("mqtt.network.securePort", &config.mqtt.secure_port, true),
     ] {
-        let Some(address) = address.clone() else { continue };
+        let Some(address) = address.clone() else {
+            continue;
+        };
         let broker = Arc::clone(&parts.broker);
         let listener = Listener::raw(setting, address, move |_| {
             let broker = Arc::clone(&broker);
@@ -74,7 +85,11 @@ fn http_ports(config: &Config) -> [HttpPort; 5] {
         ("http.port", config.http.port.clone(), false),
         ("http.securePort", config.http.secure_port.clone(), true),
         ("operationsApi.network.port", operations.port.clone(), false),
-        ("operationsApi.network.securePort", operations.secure_port.clone(), true),
+        (
+            "operationsApi.network.securePort",
+            operations.secure_port.clone(),
+            true,
+        ),
         ("operationsApi.network.domainSocket", domain_socket, false),
     ]
 }
@@ -91,9 +106,9 @@ fn http_config(config: &Config) -> HttpConfig {
 
 fn with_tls(listener: Listener, acceptor: Option<&TlsAcceptor>, config: &Config) -> Listener {
     match acceptor {
-        Some(acceptor) => {
-            listener.tls(acceptor.clone()).handshake_timeout(Some(config.http.tls_handshake_timeout))
-        }
+        Some(acceptor) => listener
+            .tls(acceptor.clone())
+            .handshake_timeout(Some(config.http.tls_handshake_timeout)),
         None => listener,
     }
 }
@@ -113,7 +128,12 @@ pub fn broker(
         require_authentication: config.mqtt.require_authentication,
         ..MqttConfig::default()
     };
-    Ok(Broker::new(Arc::clone(registry), authenticator, mqtt, usize::from(config.workers.get()))?)
+    Ok(Broker::new(
+        Arc::clone(registry),
+        authenticator,
+        mqtt,
+        usize::from(config.workers.get()),
+    )?)
 }
 
 /// Who an MQTT client is before it says so: with local trust, a loopback peer is the first super user.

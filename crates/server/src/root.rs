@@ -35,19 +35,34 @@ impl Root {
     /// [`AlreadyRunning`] with the process id of the holder, or what the file system says.
     pub fn take(path: &Path) -> anyhow::Result<Self> {
         let at = || format!("root directory {}", path.display());
-        DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(at)?;
-        let options = File::options().read(true).write(true).create(true).truncate(false).open(path.join("motet.pid"));
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(at)?;
+        let options = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.join("motet.pid"));
         let mut pid_file = options.with_context(at)?;
         match pid_file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
                 pid_file.read_to_string(&mut pid).with_context(at)?;
-                return Err(AlreadyRunning { pid: pid.trim().to_owned() }.into());
+                return Err(AlreadyRunning {
+                    pid: pid.trim().to_owned(),
+                }
+                .into());
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(at),
         }
-        pid_file.set_len(0).and_then(|()| pid_file.rewind()).with_context(at)?;
+        pid_file
+            .set_len(0)
+            .and_then(|()| pid_file.rewind())
+            .with_context(at)?;
         writeln!(pid_file, "{}", std::process::id()).with_context(at)?;
         Ok(Self { pid_file })
     }
@@ -65,7 +80,11 @@ impl Drop for Root {
 /// # Errors
 ///
 /// What the file system says.
-pub fn keep_password(root: &Path, username: &str, password: &str) -> anyhow::Result<std::path::PathBuf> {
+pub fn keep_password(
+    root: &Path,
+    username: &str,
+    password: &str,
+) -> anyhow::Result<std::path::PathBuf> {
     let path = root.join("admin-password");
     if path.exists() {
         fs::remove_file(&path)?;
@@ -84,8 +103,14 @@ mod tests {
         let first = Root::take(dir.path()).unwrap();
         // A lock belongs to the open file, so a second open in the same process conflicts as well.
         let error = Root::take(dir.path()).unwrap_err();
-        let expected = format!("Error: Motet is already running (pid: {})", std::process::id());
-        assert_eq!(error.downcast_ref::<AlreadyRunning>().unwrap().to_string(), expected);
+        let expected = format!(
+            "Error: Motet is already running (pid: {})",
+            std::process::id()
+        );
+        assert_eq!(
+            error.downcast_ref::<AlreadyRunning>().unwrap().to_string(),
+            expected
+        );
         drop(first);
         Root::take(dir.path()).unwrap();
     }

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use resource::{Context, Key, Map, Resource, TableDefinition, Target, Value, Write, WriteKind, json};
+use resource::{
+    Context, Key, Map, Resource, TableDefinition, Target, Value, Write, WriteKind, json,
+};
 use sha2::{Digest, Sha256};
 use store::Store;
 
@@ -16,9 +18,18 @@ use store::Store;
 const BATCH: usize = 100;
 
 /// Loads every file; errors are logged per file and the others go on.
-pub(super) async fn load(directory: &Path, paths: &[PathBuf], store: &Arc<Store>, hashes: Arc<dyn Resource>) {
+pub(super) async fn load(
+    directory: &Path,
+    paths: &[PathBuf],
+    store: &Arc<Store>,
+    hashes: Arc<dyn Resource>,
+) {
     for path in paths {
-        let name = path.strip_prefix(directory).unwrap_or(path).display().to_string();
+        let name = path
+            .strip_prefix(directory)
+            .unwrap_or(path)
+            .display()
+            .to_string();
         match load_file(path, &name, store, hashes.as_ref()).await {
             Ok(summary) => tracing::info!("{summary}"),
             Err(error) => tracing::error!("{error:#}"),
@@ -40,23 +51,38 @@ struct Counts {
     skipped: usize,
 }
 
-async fn load_file(path: &Path, name: &str, store: &Arc<Store>, hashes: &dyn Resource) -> anyhow::Result<String> {
+async fn load_file(
+    path: &Path,
+    name: &str,
+    store: &Arc<Store>,
+    hashes: &dyn Resource,
+) -> anyhow::Result<String> {
     let file = parse(path, name)?;
     let target = format!("{}.{}", file.database, file.table);
     if file.database == "system" {
         bail!("Cannot load data into system database: {target}");
     }
-    let table = table(store, &file).await.with_context(|| format!("Failed to load data file {name}"))?;
-    let definition = table.table().context("the target of a data file is a table")?;
+    let table = table(store, &file)
+        .await
+        .with_context(|| format!("Failed to load data file {name}"))?;
+    let definition = table
+        .table()
+        .context("the target of a data file is a table")?;
     let mut counts = Counts::default();
     for batch in file.records.chunks(BATCH) {
         load_batch(table.as_ref(), &definition, hashes, batch, &mut counts).await?;
     }
-    let Counts { new, updated, skipped } = counts;
+    let Counts {
+        new,
+        updated,
+        skipped,
+    } = counts;
     Ok(match (new + updated, skipped) {
         (0, _) => format!("All {skipped} records in {target} already up-to-date"),
         (_, 0) => format!("Loaded {new} new and updated {updated} records in {target}"),
-        _ => format!("Loaded {new} new and updated {updated} records in {target} ({skipped} records skipped)"),
+        _ => format!(
+            "Loaded {new} new and updated {updated} records in {target} ({skipped} records skipped)"
+        ),
     })
 }
 
@@ -86,8 +112,14 @@ async fn load_batch(
     if planned.is_empty() {
         return Ok(());
     }
-    let (new, updated) = (planned.iter().filter(|plan| plan.new).count(), planned.iter().filter(|plan| !plan.new).count());
-    let (writes, hash_writes): (Vec<_>, Vec<_>) = planned.into_iter().map(|plan| (plan.write, plan.hash)).unzip();
+    let (new, updated) = (
+        planned.iter().filter(|plan| plan.new).count(),
+        planned.iter().filter(|plan| !plan.new).count(),
+    );
+    let (writes, hash_writes): (Vec<_>, Vec<_>) = planned
+        .into_iter()
+        .map(|plan| (plan.write, plan.hash))
+        .unzip();
     match table.write(writes.clone(), &context).await {
         Ok(_) => {
             hashes.write(hash_writes, &context).await?;
@@ -102,11 +134,19 @@ async fn load_batch(
                 match table.write(vec![write], &context).await {
                     Ok(_) => {
                         hashes.write(vec![hash], &context).await?;
-                        if created { counts.new += 1 } else { counts.updated += 1 }
+                        if created {
+                            counts.new += 1
+                        } else {
+                            counts.updated += 1
+                        }
                     }
                     Err(error) => {
                         let key = key.map(|key| key.to_string()).unwrap_or_default();
-                        tracing::error!("{}.{} '{key}': {error}", definition.database, definition.table);
+                        tracing::error!(
+                            "{}.{} '{key}': {error}",
+                            definition.database,
+                            definition.table
+                        );
                     }
                 }
             }
@@ -124,7 +164,10 @@ async fn plan(
     context: &Context,
 ) -> Result<Option<Planned>, resource::Error> {
     let key = record.get(&definition.primary_key).ok_or_else(|| {
-        resource::Error::bad_request(format!("a record has no '{}', the primary key", definition.primary_key))
+        resource::Error::bad_request(format!(
+            "a record has no '{}', the primary key",
+            definition.primary_key
+        ))
     })?;
     let key = Key::from_value(key)?;
     let hash_key = Key::String(match definition.database.as_str() {
@@ -135,13 +178,19 @@ async fn plan(
     let as_stored = store::validate::record(definition, record.clone(), true)?;
     let hash = hash_of(&as_stored);
     let existing = table.get(&Target::record(key.clone()), context).await?;
-    let known = hashes.get(&Target::record(hash_key.clone()), context).await?;
-    let known = known.and_then(|record| record.body.attribute("hash")).and_then(|hash| hash.as_str().map(str::to_owned));
+    let known = hashes
+        .get(&Target::record(hash_key.clone()), context)
+        .await?;
+    let known = known
+        .and_then(|record| record.body.attribute("hash"))
+        .and_then(|hash| hash.as_str().map(str::to_owned));
     let kind = match (&existing, known) {
         (None, _) => WriteKind::Put,
         (Some(_), None) => return Ok(None),
         (Some(existing), Some(known)) => {
-            let stored = as_stored.keys().map(|name| (name, existing.body.attribute(name).unwrap_or_default()));
+            let stored = as_stored
+                .keys()
+                .map(|name| (name, existing.body.attribute(name).unwrap_or_default()));
             if known != hash_of(&stored.collect()) || known == hash {
                 return Ok(None);
             }
@@ -160,11 +209,17 @@ async fn plan(
 fn hash_of(record: &Map) -> String {
     let mut members: Vec<_> = record.iter().collect();
     members.sort_by_key(|(name, _)| *name);
-    let sorted = Map::from_iter(members.into_iter().map(|(name, value)| (name, value.clone())));
-    Sha256::digest(json::to_vec(&Value::Map(sorted))).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    let sorted = Map::from_iter(
+        members
+            .into_iter()
+            .map(|(name, value)| (name, value.clone())),
+    );
+    Sha256::digest(json::to_vec(&Value::Map(sorted)))
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }
 
 /// The table of a file; a missing one is made from its first record.
@@ -173,8 +228,15 @@ async fn table(store: &Arc<Store>, file: &DataFile) -> anyhow::Result<Arc<dyn Re
     if let Ok(table) = store.table(&file.database, &file.table) {
         return Ok(table);
     }
-    let names = file.records.first().into_iter().flat_map(Map::keys).filter(|name| *name != "id");
-    let attributes = std::iter::once("id").chain(names).map(|name| Attribute::new(name, AttributeType::Any));
+    let names = file
+        .records
+        .first()
+        .into_iter()
+        .flat_map(Map::keys)
+        .filter(|name| *name != "id");
+    let attributes = std::iter::once("id")
+        .chain(names)
+        .map(|name| Attribute::new(name, AttributeType::Any));
     let definition = TableDefinition {
         database: file.database.clone(),
         table: file.table.clone(),
@@ -190,20 +252,28 @@ async fn table(store: &Arc<Store>, file: &DataFile) -> anyhow::Result<Arc<dyn Re
 }
 
 fn parse(path: &Path, name: &str) -> anyhow::Result<DataFile> {
-    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let extension = path
+        .extension()
+        .and_then(|extension| extension.to_str())
+        .unwrap_or_default();
     let text = std::fs::read(path).with_context(|| format!("Failed to parse data file {name}"))?;
     let value = match extension {
         "json" => json::from_slice(&text).map_err(anyhow::Error::from),
         "yaml" | "yml" => std::str::from_utf8(&text)
             .map_err(anyhow::Error::from)
             .and_then(|text| Ok(serde_saphyr::from_str::<Value>(text)?)),
-        other => bail!("Unsupported file extension in {name}: .{other}. Only YAML and JSON files are supported."),
+        other => bail!(
+            "Unsupported file extension in {name}: .{other}. Only YAML and JSON files are supported."
+        ),
     };
     let value = value.with_context(|| format!("Failed to parse data file {name}"))?;
-    let Value::Map(mut file) = value else { bail!("Data file {name} is empty or invalid") };
+    let Value::Map(mut file) = value else {
+        bail!("Data file {name} is empty or invalid")
+    };
     let text = |value: Option<Value>| value.and_then(|value| value.as_str().map(str::to_owned));
     let table = text(file.remove("table"));
-    let table = table.with_context(|| format!("Data file {name} is missing required \"table\" property"))?;
+    let table = table
+        .with_context(|| format!("Data file {name} is missing required \"table\" property"))?;
     let database = text(file.remove("database")).unwrap_or_else(|| "data".to_owned());
     let records = match file.remove("records") {
         None => bail!("Data file {name} is missing required \"records\" property"),
@@ -212,9 +282,16 @@ fn parse(path: &Path, name: &str) -> anyhow::Result<DataFile> {
     };
     let map = |record| match record {
         Value::Map(map) => Ok(map),
-        other => bail!("Data file {name} has a record that is {}, expected an object", other.kind()),
+        other => bail!(
+            "Data file {name} has a record that is {}, expected an object",
+            other.kind()
+        ),
     };
-    Ok(DataFile { database, table, records: records.into_iter().map(map).collect::<Result<_, _>>()? })
+    Ok(DataFile {
+        database,
+        table,
+        records: records.into_iter().map(map).collect::<Result<_, _>>()?,
+    })
 }
 
 #[cfg(test)]
@@ -233,16 +310,31 @@ mod tests {
 
     #[test]
     fn a_bad_file_is_named_with_what_is_wrong() {
-        assert_eq!(message("a.txt", ""), "Unsupported file extension in a.txt: .txt. Only YAML and JSON files are supported.");
-        assert_eq!(message("a.json", "[]"), "Data file a.json is empty or invalid");
-        assert_eq!(message("a.json", "{}"), "Data file a.json is missing required \"table\" property");
-        assert_eq!(message("a.json", r#"{"table":"T"}"#), "Data file a.json is missing required \"records\" property");
+        assert_eq!(
+            message("a.txt", ""),
+            "Unsupported file extension in a.txt: .txt. Only YAML and JSON files are supported."
+        );
+        assert_eq!(
+            message("a.json", "[]"),
+            "Data file a.json is empty or invalid"
+        );
+        assert_eq!(
+            message("a.json", "{}"),
+            "Data file a.json is missing required \"table\" property"
+        );
+        assert_eq!(
+            message("a.json", r#"{"table":"T"}"#),
+            "Data file a.json is missing required \"records\" property"
+        );
         assert_eq!(
             message("a.json", r#"{"table":"T","records":1}"#),
             "Data file a.json has invalid \"records\" property, expected array"
         );
         assert!(message("a.json", "{").starts_with("Failed to parse data file a.json: "));
-        assert_eq!(message("a.yaml", "table: T\nrecords:\n  - id: 1\n"), "parsed");
+        assert_eq!(
+            message("a.yaml", "table: T\nrecords:\n  - id: 1\n"),
+            "parsed"
+        );
     }
 
     #[test]

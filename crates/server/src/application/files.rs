@@ -13,7 +13,8 @@ pub(super) fn matching(directory: &Path, patterns: &[String]) -> anyhow::Result<
             other => other,
         };
         let escaped = glob::Pattern::escape(&directory.to_string_lossy());
-        let paths = glob::glob(&format!("{escaped}/{pattern}")).with_context(|| format!("pattern '{pattern}'"))?;
+        let paths = glob::glob(&format!("{escaped}/{pattern}"))
+            .with_context(|| format!("pattern '{pattern}'"))?;
         for path in paths {
             found.push(path.context("cannot read a directory")?);
         }
@@ -50,9 +51,15 @@ mod tests {
             std::fs::write(dir.path().join(name), "").unwrap();
         }
         let found = matching(dir.path(), &["*.graphql".into(), "a.*".into()]).unwrap();
-        let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        let names: Vec<_> = found
+            .iter()
+            .map(|path| path.file_name().unwrap().to_str().unwrap())
+            .collect();
         assert_eq!(names, ["a.graphql", "b.graphql"]);
-        assert_eq!(fixed_part(dir.path(), &["web/**".into()]).unwrap(), dir.path().join("web"));
+        assert_eq!(
+            fixed_part(dir.path(), &["web/**".into()]).unwrap(),
+            dir.path().join("web")
+        );
         assert!(fixed_part(dir.path(), &["no/**".into()]).is_err());
     }
 }

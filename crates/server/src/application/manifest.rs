@@ -66,25 +66,42 @@ impl Manifest {
     /// [`ManifestError`] if the directory does not exist, or the file is not a mapping of components.
     pub fn read(directory: &Path) -> Result<Self, ManifestError> {
         if !directory.is_dir() {
-            return Err(ManifestError { path: directory.to_owned(), problem: "is not a directory".to_owned() });
+            return Err(ManifestError {
+                path: directory.to_owned(),
+                problem: "is not a directory".to_owned(),
+            });
         }
-        let path = ["harperdb-config.yaml", "config.yaml"].map(|name| directory.join(name)).into_iter().find(|p| p.is_file());
+        let path = ["harperdb-config.yaml", "config.yaml"]
+            .map(|name| directory.join(name))
+            .into_iter()
+            .find(|p| p.is_file());
         let Some(path) = path else {
-            let mut manifest = Self::parse(DEFAULT).map_err(|problem| ManifestError { path: directory.to_owned(), problem })?;
-            manifest.components.retain(|(name, _)| name != "static" || directory.join("web").is_dir());
+            let mut manifest = Self::parse(DEFAULT).map_err(|problem| ManifestError {
+                path: directory.to_owned(),
+                problem,
+            })?;
+            manifest
+                .components
+                .retain(|(name, _)| name != "static" || directory.join("web").is_dir());
             return Ok(manifest);
         };
         let text = std::fs::read_to_string(&path).map_err(|error| error.to_string());
-        text.and_then(|text| Self::parse(&text)).map_err(|problem| ManifestError { path, problem })
+        text.and_then(|text| Self::parse(&text))
+            .map_err(|problem| ManifestError { path, problem })
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let value: Option<Value> = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        let value: Option<Value> =
+            serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
         let Value::Object(entries) = value.unwrap_or_default() else {
             return Err("expected a mapping of components".to_owned());
         };
-        let components = entries.into_iter().map(|(name, options)| Ok((name.clone(), component(&name, &options)?)));
-        Ok(Self { components: components.collect::<Result<_, String>>()? })
+        let components = entries
+            .into_iter()
+            .map(|(name, options)| Ok((name.clone(), component(&name, &options)?)));
+        Ok(Self {
+            components: components.collect::<Result<_, String>>()?,
+        })
     }
 }
 
@@ -96,34 +113,51 @@ fn component(name: &str, options: &Value) -> Result<Component, String> {
         "rest" | "REST" => Component::Rest,
         "graphqlSchema" => Component::GraphqlSchema(patterns(name, options)?),
         "dataLoader" => Component::DataLoader(patterns(name, options)?),
-        "static" => Component::Static { patterns: patterns(name, options)?, url_path: url_path(options)? },
+        "static" => Component::Static {
+            patterns: patterns(name, options)?,
+            url_path: url_path(options)?,
+        },
         other => Component::NotBuilt(other.to_owned()),
     })
 }
 
 /// `files`: a text, a list, or `{source: …}`.
 fn patterns(name: &str, options: &Value) -> Result<Vec<String>, String> {
-    let wrong = || format!("'{name}.files' is missing: expected a pattern, a list of patterns or {{source: pattern}}");
+    let wrong = || {
+        format!(
+            "'{name}.files' is missing: expected a pattern, a list of patterns or {{source: pattern}}"
+        )
+    };
     let files = options.get("files").ok_or_else(wrong)?;
     let files = files.get("source").unwrap_or(files);
     let list = match files {
         Value::String(pattern) => vec![pattern.clone()],
-        Value::Array(list) => {
-            list.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<_>>().ok_or_else(wrong)?
-        }
+        Value::Array(list) => list
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect::<Option<_>>()
+            .ok_or_else(wrong)?,
         _ => return Err(wrong()),
     };
-    let outside = |pattern: &&String| pattern.starts_with('/') || pattern.split('/').any(|part| part == "..");
+    let outside =
+        |pattern: &&String| pattern.starts_with('/') || pattern.split('/').any(|part| part == "..");
     match list.iter().find(outside) {
-        Some(pattern) => Err(format!("'{name}.files' is '{pattern}': expected a pattern within the application")),
+        Some(pattern) => Err(format!(
+            "'{name}.files' is '{pattern}': expected a pattern within the application"
+        )),
         None => Ok(list),
     }
 }
 
 fn url_path(options: &Value) -> Result<String, String> {
-    let given = options.get("urlPath").and_then(Value::as_str).unwrap_or("/");
+    let given = options
+        .get("urlPath")
+        .and_then(Value::as_str)
+        .unwrap_or("/");
     match given.split('/').any(|part| part == "..") {
-        true => Err(format!("'static.urlPath' is '{given}': expected a path without '..'")),
+        true => Err(format!(
+            "'static.urlPath' is '{given}': expected a path without '..'"
+        )),
         false => Ok(format!("/{}", given.trim_matches('/'))),
     }
 }
@@ -134,8 +168,14 @@ mod tests {
 
     #[test]
     fn entries_keep_their_order_and_falsy_ones_are_off() {
-        let manifest = Manifest::parse("dataLoader: {files: 'data/*.json'}\nrest: true\nstatic: false\n").unwrap();
-        let names: Vec<_> = manifest.components.iter().map(|(name, _)| name.as_str()).collect();
+        let manifest =
+            Manifest::parse("dataLoader: {files: 'data/*.json'}\nrest: true\nstatic: false\n")
+                .unwrap();
+        let names: Vec<_> = manifest
+            .components
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         assert_eq!(names, ["dataLoader", "rest", "static"]);
         assert_eq!(manifest.components[2].1, Component::Off);
     }
@@ -143,7 +183,8 @@ mod tests {
     #[test]
     fn a_pattern_outside_the_application_is_refused() {
         for pattern in ["/etc/*", "../x/*.graphql", "a/../../b"] {
-            let error = Manifest::parse(&format!("graphqlSchema:\n  files: '{pattern}'\n")).unwrap_err();
+            let error =
+                Manifest::parse(&format!("graphqlSchema:\n  files: '{pattern}'\n")).unwrap_err();
             assert!(error.contains("within the application"), "{error}");
         }
     }
@@ -151,6 +192,9 @@ mod tests {
     #[test]
     fn what_is_not_built_is_named() {
         let manifest = Manifest::parse("jsResource: {files: 'resources.js'}\n").unwrap();
-        assert_eq!(manifest.components[0].1, Component::NotBuilt("jsResource".into()));
+        assert_eq!(
+            manifest.components[0].1,
+            Component::NotBuilt("jsResource".into())
+        );
     }
 }

@@ -49,12 +49,22 @@ pub struct Site {
 /// # Errors
 ///
 /// Only if the manifest itself cannot be read; failures of single entries are logged.
-pub async fn load(directory: &Path, host: &Host<'_>, loaded: &mut Loaded) -> Result<(), ManifestError> {
+pub async fn load(
+    directory: &Path,
+    host: &Host<'_>,
+    loaded: &mut Loaded,
+) -> Result<(), ManifestError> {
     let manifest = Manifest::read(directory)?;
-    let application = directory.file_name().unwrap_or(directory.as_os_str()).to_string_lossy().into_owned();
+    let application = directory
+        .file_name()
+        .unwrap_or(directory.as_os_str())
+        .to_string_lossy()
+        .into_owned();
     for (name, component) in &manifest.components {
         if let Err(error) = load_component(directory, component, host, loaded).await {
-            tracing::error!("Could not load component '{name}' for application '{application}' due to: {error:#}");
+            tracing::error!(
+                "Could not load component '{name}' for application '{application}' due to: {error:#}"
+            );
         }
     }
     Ok(())
@@ -73,14 +83,25 @@ async fn load_component(
         }
         Component::DataLoader(patterns) => {
             let hashes = Arc::clone(&host.loader_hashes);
-            data_loader::load(directory, &files::matching(directory, patterns)?, host.store, hashes).await;
+            data_loader::load(
+                directory,
+                &files::matching(directory, patterns)?,
+                host.store,
+                hashes,
+            )
+            .await;
         }
         Component::Static { patterns, url_path } => {
             let root = files::fixed_part(directory, patterns)?;
-            loaded.sites.push(Site { root, url_path: url_path.clone() });
+            loaded.sites.push(Site {
+                root,
+                url_path: url_path.clone(),
+            });
         }
         Component::Off => {}
-        Component::NotBuilt(name) => anyhow::bail!("the component '{name}' is not available in this build"),
+        Component::NotBuilt(name) => {
+            anyhow::bail!("the component '{name}' is not available in this build")
+        }
     }
     Ok(())
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use base::units::{parse_duration, parse_size};
 use core_listener::ListenAddress;
 
-use super::file::{self, DurationSetting, FileConfig, OneOrMany, PortSetting, SizeSetting, Threads};
+use super::file::{
+    self, DurationSetting, FileConfig, OneOrMany, PortSetting, SizeSetting, Threads,
+};
 use super::load::{ConfigError, expand};
 use telemetry::LogLevel;
 
@@ -183,7 +185,11 @@ impl Config {
             None => Ok(root.join(default)),
         };
         if file.mqtt.free_topics {
-            return Err(ConfigError::wrong("mqtt.freeTopics", true, "false: free topics are not available in this build"));
+            return Err(ConfigError::wrong(
+                "mqtt.freeTopics",
+                true,
+                "false: free topics are not available in this build",
+            ));
         }
         Ok(Self {
             mode,
@@ -193,13 +199,19 @@ impl Config {
             workers: check_workers(&file.threads)?,
             operations: check_operations(&file, &root)?,
             mqtt: check_mqtt(&file.mqtt)?,
-            authorize_local: file.authentication.authorize_local.unwrap_or(mode == Mode::Dev),
+            authorize_local: file
+                .authentication
+                .authorize_local
+                .unwrap_or(mode == Mode::Dev),
             credential_cache: Duration::from_millis(file.authentication.cache_ttl),
             logging: check_logging(mode, &file.logging, &root)?,
             storage: Storage {
                 directory: under(&file.storage.path, "database")?,
                 map_bytes: size("storage.mapSize", &file.storage.map_size)?,
-                max_queue_time: duration("storage.maxTransactionQueueTime", &file.storage.max_transaction_queue_time)?,
+                max_queue_time: duration(
+                    "storage.maxTransactionQueueTime",
+                    &file.storage.max_transaction_queue_time,
+                )?,
             },
             max_queued_events: file.realtime.max_queued_events as usize,
             sse_keep_alive: Duration::from_millis(file.realtime.sse_keep_alive),
@@ -216,8 +228,13 @@ fn check_http(http: &file::Http) -> Result<Http, ConfigError> {
         port: plain,
         secure_port: secure,
         http2: http.http2,
-        cors: cors(http.cors, &http.cors_access_list, &http.cors_access_control_allow_headers),
-        compression_threshold: (http.compression_threshold > 0).then_some(http.compression_threshold),
+        cors: cors(
+            http.cors,
+            &http.cors_access_list,
+            &http.cors_access_control_allow_headers,
+        ),
+        compression_threshold: (http.compression_threshold > 0)
+            .then_some(http.compression_threshold),
         request_timeout: Duration::from_millis(http.timeout),
         headers_timeout: Duration::from_millis(http.headers_timeout),
         keep_alive_timeout: Duration::from_millis(http.keep_alive_timeout),
@@ -249,21 +266,44 @@ fn check_operations(file: &FileConfig, root: &std::path::Path) -> Result<Operati
         Some(PortSetting::Switch(false)) => None,
         Some(PortSetting::Text(path)) if !path.is_empty() => Some(PathBuf::from(path)),
         Some(other) => {
-            return Err(ConfigError::wrong("operationsApi.network.domainSocket", show(other), "a path or false"));
+            return Err(ConfigError::wrong(
+                "operationsApi.network.domainSocket",
+                show(other),
+                "a path or false",
+            ));
         }
     };
-    let cors = cors(network.cors, &network.cors_access_list, &file.http.cors_access_control_allow_headers);
-    Ok(Operations { port, secure_port, domain_socket, cors })
+    let cors = cors(
+        network.cors,
+        &network.cors_access_list,
+        &file.http.cors_access_control_allow_headers,
+    );
+    Ok(Operations {
+        port,
+        secure_port,
+        domain_socket,
+        cors,
+    })
 }
 
 fn check_mqtt(mqtt: &file::Mqtt) -> Result<Mqtt, ConfigError> {
-    let (port, secure_port) = ports("mqtt.network", &mqtt.network.port, &mqtt.network.secure_port)?;
+    let (port, secure_port) = ports(
+        "mqtt.network",
+        &mqtt.network.port,
+        &mqtt.network.secure_port,
+    )?;
     let bytes = size("mqtt.maxPacketSize", &mqtt.max_packet_size)?;
     let max_packet_bytes = u32::try_from(bytes)
         .ok()
         .filter(|bytes| (64..=268_435_460).contains(bytes))
         .and_then(NonZeroU32::new)
-        .ok_or_else(|| ConfigError::wrong("mqtt.maxPacketSize", bytes, "64 to 268435460 bytes (MQTT's own limit)"))?;
+        .ok_or_else(|| {
+            ConfigError::wrong(
+                "mqtt.maxPacketSize",
+                bytes,
+                "64 to 268435460 bytes (MQTT's own limit)",
+            )
+        })?;
     Ok(Mqtt {
         port,
         secure_port,
@@ -273,7 +313,11 @@ fn check_mqtt(mqtt: &file::Mqtt) -> Result<Mqtt, ConfigError> {
     })
 }
 
-fn check_logging(mode: Mode, logging: &file::Logging, root: &std::path::Path) -> Result<Logging, ConfigError> {
+fn check_logging(
+    mode: Mode,
+    logging: &file::Logging,
+    root: &std::path::Path,
+) -> Result<Logging, ConfigError> {
     let level = match &logging.level {
         None if mode == Mode::Dev => LogLevel::Info,
         None => LogLevel::Warn,
@@ -282,8 +326,14 @@ fn check_logging(mode: Mode, logging: &file::Logging, root: &std::path::Path) ->
             ConfigError::wrong("logging.level", level, format!("one of {levels}"))
         })?,
     };
-    let directory = logging.root.as_ref().map_or_else(|| root.join("log"), PathBuf::from);
-    let path = logging.path.as_ref().map_or_else(|| directory.join("hdb.log"), PathBuf::from);
+    let directory = logging
+        .root
+        .as_ref()
+        .map_or_else(|| root.join("log"), PathBuf::from);
+    let path = logging
+        .path
+        .as_ref()
+        .map_or_else(|| directory.join("hdb.log"), PathBuf::from);
     Ok(Logging {
         level,
         file: logging.file.then_some(path),
@@ -302,11 +352,15 @@ fn check_workers(threads: &Threads) -> Result<NonZeroU16, ConfigError> {
     let count = match count {
         // The specification's 0 serves from the main thread; one worker is the same to a client.
         Some(0) => 1,
-        Some(count) if count > 1000 => return Err(ConfigError::wrong("threads.count", count, "0 to 1000")),
+        Some(count) if count > 1000 => {
+            return Err(ConfigError::wrong("threads.count", count, "0 to 1000"));
+        }
         Some(count) => count,
         None => {
             let processors = std::thread::available_parallelism().map_or(1, usize::from);
-            u16::try_from(processors.saturating_sub(1).max(2)).unwrap_or(1000).min(1000)
+            u16::try_from(processors.saturating_sub(1).max(2))
+                .unwrap_or(1000)
+                .min(1000)
         }
     };
     Ok(NonZeroU16::new(count).expect("at least 1 by the arms above"))
@@ -355,7 +409,10 @@ fn show(setting: &PortSetting) -> String {
 fn cors(enabled: bool, list: &Option<OneOrMany>, allow_headers: &str) -> Option<Cors> {
     let origins: Vec<String> = match list {
         None => Vec::new(),
-        Some(OneOrMany::One(text)) => text.split(',').map(|origin| origin.trim().to_owned()).collect(),
+        Some(OneOrMany::One(text)) => text
+            .split(',')
+            .map(|origin| origin.trim().to_owned())
+            .collect(),
         Some(OneOrMany::Many(origins)) => origins.iter().flatten().cloned().collect(),
     };
     let any = origins.iter().any(|origin| origin == "*");
@@ -370,14 +427,20 @@ fn duration(key: &str, setting: &DurationSetting) -> Result<Duration, ConfigErro
         DurationSetting::Number(number) => number.to_string(),
         DurationSetting::Text(text) => text.clone(),
     };
-    parse_duration(&text, Duration::from_secs(1))
-        .map_err(|_| ConfigError::wrong(key, text, "a number and one of ms, s, m, h, d, M (30 days)"))
+    parse_duration(&text, Duration::from_secs(1)).map_err(|_| {
+        ConfigError::wrong(key, text, "a number and one of ms, s, m, h, d, M (30 days)")
+    })
 }
 
 fn size(key: &str, setting: &SizeSetting) -> Result<u64, ConfigError> {
     match setting {
         SizeSetting::Bytes(bytes) => Ok(*bytes),
-        SizeSetting::Text(text) => parse_size(text)
-            .map_err(|_| ConfigError::wrong(key, text, "a whole number of bytes and optionally K, M, G or T")),
+        SizeSetting::Text(text) => parse_size(text).map_err(|_| {
+            ConfigError::wrong(
+                key,
+                text,
+                "a whole number of bytes and optionally K, M, G or T",
+            )
+        }),
     }
 }

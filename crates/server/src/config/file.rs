@@ -271,6 +271,9 @@ mod tests {
     fn the_commented_default_file_is_the_default() {
         let text = include_str!("../../../../config/motet.yaml");
         let written: serde_json::Value = serde_saphyr::from_str(text).unwrap();
-        assert_eq!(written, serde_json::to_value(FileConfig::default()).unwrap());
+        assert_eq!(
+            written,
+            serde_json::to_value(FileConfig::default()).unwrap()
+        );
     }
 }

@@ -13,7 +13,8 @@ use super::names;
 use super::yaml::Text;
 
 /// File names looked for in the root directory, the preferred one first.
-pub(super) const FILE_NAMES: &[&str] = &["motet.yaml", "harper-config.yaml", "harperdb-config.yaml"];
+pub(super) const FILE_NAMES: &[&str] =
+    &["motet.yaml", "harper-config.yaml", "harperdb-config.yaml"];
 
 /// Everything a value can come from, apart from the defaults.
 #[derive(Debug, Clone, Default)]
@@ -58,25 +59,54 @@ impl std::error::Error for ConfigError {}
 pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
     let variable = |name: &str| {
         let named = |(key, _): &&(String, String)| key.eq_ignore_ascii_case(name);
-        sources.environment.iter().find(named).map(|(_, value)| value.as_str())
+        sources
+            .environment
+            .iter()
+            .find(named)
+            .map(|(_, value)| value.as_str())
     };
     let root = root_path(sources, variable("HOME"))?;
     let mut warnings = Vec::new();
     let mut figment = Figment::from(Serialized::defaults(FileConfig::default()));
     if let Some(text) = variable("HARPER_DEFAULT_CONFIG") {
-        figment = merge(figment, Text::json("HARPER_DEFAULT_CONFIG", text), &mut warnings);
+        figment = merge(
+            figment,
+            Text::json("HARPER_DEFAULT_CONFIG", text),
+            &mut warnings,
+        );
     }
     if let Some(path) = config_file(&root) {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| ConfigError::new(format!("cannot read {}: {error}", path.display())))?;
-        figment = merge(figment, Text::yaml(path.display().to_string(), &text), &mut warnings);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            ConfigError::new(format!("cannot read {}: {error}", path.display()))
+        })?;
+        figment = merge(
+            figment,
+            Text::yaml(path.display().to_string(), &text),
+            &mut warnings,
+        );
     }
-    figment = figment.merge(Serialized::defaults(overrides(&sources.environment, "environment", false, &mut warnings)));
-    figment = figment.merge(Serialized::defaults(overrides(&sources.arguments, "command line", true, &mut warnings)));
+    figment = figment.merge(Serialized::defaults(overrides(
+        &sources.environment,
+        "environment",
+        false,
+        &mut warnings,
+    )));
+    figment = figment.merge(Serialized::defaults(overrides(
+        &sources.arguments,
+        "command line",
+        true,
+        &mut warnings,
+    )));
     if let Some(text) = variable("HARPER_SET_CONFIG") {
-        figment = merge(figment, Text::json("HARPER_SET_CONFIG", text), &mut warnings);
+        figment = merge(
+            figment,
+            Text::json("HARPER_SET_CONFIG", text),
+            &mut warnings,
+        );
     }
-    let file: FileConfig = figment.extract().map_err(|error| ConfigError::new(describe(&error, &figment)))?;
+    let file: FileConfig = figment
+        .extract()
+        .map_err(|error| ConfigError::new(describe(&error, &figment)))?;
     Config::check(mode, file, root, warnings)
 }
 
@@ -89,7 +119,11 @@ fn merge(figment: Figment, text: Text, warnings: &mut Vec<String>) -> Figment {
 /// The root directory: command line, `ROOTPATH`, a directory that holds the configuration, else `~/motet`.
 fn root_path(sources: &Sources, home: Option<&str>) -> Result<PathBuf, ConfigError> {
     let named = |pairs: &[(String, String)]| {
-        pairs.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case("ROOTPATH")).map(|(_, value)| value.clone())
+        pairs
+            .iter()
+            .rev()
+            .find(|(name, _)| name.eq_ignore_ascii_case("ROOTPATH"))
+            .map(|(_, value)| value.clone())
     };
     let given = named(&sources.arguments).or_else(|| named(&sources.environment));
     if let Some(given) = given {
@@ -107,17 +141,29 @@ pub(super) fn expand(path: &str, home: Option<&str>) -> Result<PathBuf, ConfigEr
     match (path.strip_prefix("~/"), home) {
         (None, _) => Ok(PathBuf::from(path)),
         (Some(rest), Some(home)) => Ok(Path::new(home).join(rest)),
-        (Some(_), None) => Err(ConfigError::wrong("rootPath", path, "a path without ~, because HOME is not set")),
+        (Some(_), None) => Err(ConfigError::wrong(
+            "rootPath",
+            path,
+            "a path without ~, because HOME is not set",
+        )),
     }
 }
 
 fn config_file(root: &Path) -> Option<PathBuf> {
-    FILE_NAMES.iter().map(|name| root.join(name)).find(|path| path.is_file())
+    FILE_NAMES
+        .iter()
+        .map(|name| root.join(name))
+        .find(|path| path.is_file())
 }
 
 /// The known settings among `pairs`, as a nested mapping. Unknown names are reported only where nothing else
 /// could have meant them.
-fn overrides(pairs: &[(String, String)], source: &str, report: bool, warnings: &mut Vec<String>) -> Dict {
+fn overrides(
+    pairs: &[(String, String)],
+    source: &str,
+    report: bool,
+    warnings: &mut Vec<String>,
+) -> Dict {
     let known = names::known();
     let mut nested = Dict::new();
     for (name, text) in pairs {
@@ -126,7 +172,10 @@ fn overrides(pairs: &[(String, String)], source: &str, report: bool, warnings: &
         let path = match upper.as_str() {
             "THREADS" => Some(vec!["threads".to_owned(), "count".to_owned()]),
             "ROOTPATH" => None,
-            _ => known.iter().find(|key| key.variable() == upper).map(|key| key.0.clone()),
+            _ => known
+                .iter()
+                .find(|key| key.variable() == upper)
+                .map(|key| key.0.clone()),
         };
         match path {
             Some(path) => insert(&mut nested, &path, scalar(text)),
@@ -147,7 +196,9 @@ fn insert(dict: &mut Dict, path: &[String], value: Value) {
             dict.insert(last.clone(), value);
         }
         [first, rest @ ..] => {
-            let section = dict.entry(first.clone()).or_insert_with(|| Value::from(Dict::new()));
+            let section = dict
+                .entry(first.clone())
+                .or_insert_with(|| Value::from(Dict::new()));
             if let Value::Dict(_, inner) = section {
                 insert(inner, rest, value);
             }
@@ -165,16 +216,30 @@ fn scalar(text: &str) -> Value {
 /// Every wrong value, with its key, what was given, what was expected and where it stands.
 fn describe(error: &figment::Error, figment: &Figment) -> String {
     let one = |error: &figment::Error| {
-        let source = error.metadata.as_ref().map(|metadata| format!(" (in {})", metadata.name)).unwrap_or_default();
+        let source = error
+            .metadata
+            .as_ref()
+            .map(|metadata| format!(" (in {})", metadata.name))
+            .unwrap_or_default();
         let path = error.path.join(".");
-        let given = figment.find_value(&path).ok().and_then(|value| serde_json::to_string(&value).ok());
+        let given = figment
+            .find_value(&path)
+            .ok()
+            .and_then(|value| serde_json::to_string(&value).ok());
         match (alternatives(&error.kind.to_string()), given) {
             _ if path.is_empty() => format!("{}{source}", error.kind),
-            (Some(expected), Some(given)) => format!("'{path}' is {given}: expected {expected}{source}"),
+            (Some(expected), Some(given)) => {
+                format!("'{path}' is {given}: expected {expected}{source}")
+            }
             _ => format!("'{path}': {}{source}", error.kind),
         }
     };
-    error.clone().into_iter().map(|error| one(&error)).collect::<Vec<_>>().join("; ")
+    error
+        .clone()
+        .into_iter()
+        .map(|error| one(&error))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// What a setting with several forms accepts; serde only names its type.
@@ -195,10 +260,20 @@ mod tests {
     use super::*;
 
     fn sources(root: &Path, arguments: &[(&str, &str)], environment: &[(&str, &str)]) -> Sources {
-        let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        let mut sources =
-            Sources { environment: own(environment), arguments: own(arguments), directory: None };
-        sources.environment.push(("ROOTPATH".to_owned(), root.display().to_string()));
+        let own = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()))
+                .collect()
+        };
+        let mut sources = Sources {
+            environment: own(environment),
+            arguments: own(arguments),
+            directory: None,
+        };
+        sources
+            .environment
+            .push(("ROOTPATH".to_owned(), root.display().to_string()));
         sources
     }
 
@@ -209,12 +284,23 @@ mod tests {
         std::fs::write(root.path().join("motet.yaml"), "http:\n  port: 9001\n").unwrap();
         let from_file = load(Mode::Run, &sources(root.path(), &[], &[])).unwrap();
         assert_eq!(port(&from_file), "port 9001");
-        let from_environment = load(Mode::Run, &sources(root.path(), &[], &[("http_port", "9002")])).unwrap();
+        let from_environment = load(
+            Mode::Run,
+            &sources(root.path(), &[], &[("http_port", "9002")]),
+        )
+        .unwrap();
         assert_eq!(port(&from_environment), "port 9002");
-        let both = sources(root.path(), &[("HTTP_PORT", "9003")], &[("HTTP_PORT", "9002")]);
+        let both = sources(
+            root.path(),
+            &[("HTTP_PORT", "9003")],
+            &[("HTTP_PORT", "9002")],
+        );
         assert_eq!(port(&load(Mode::Run, &both).unwrap()), "port 9003");
         let mut set = both;
-        set.environment.push(("HARPER_SET_CONFIG".into(), r#"{"http":{"port":9004}}"#.into()));
+        set.environment.push((
+            "HARPER_SET_CONFIG".into(),
+            r#"{"http":{"port":9004}}"#.into(),
+        ));
         assert_eq!(port(&load(Mode::Run, &set).unwrap()), "port 9004");
     }
 
@@ -223,17 +309,31 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let error = |text: &str| {
             std::fs::write(root.path().join("motet.yaml"), text).unwrap();
-            load(Mode::Run, &sources(root.path(), &[], &[])).unwrap_err().to_string()
+            load(Mode::Run, &sources(root.path(), &[], &[]))
+                .unwrap_err()
+                .to_string()
         };
         let message = error("http:\n  timeout: soon\n");
-        assert!(message.contains("'http.timeout'") && message.contains("soon"), "{message}");
+        assert!(
+            message.contains("'http.timeout'") && message.contains("soon"),
+            "{message}"
+        );
         assert!(message.contains("motet.yaml"), "{message}");
         let message = error("logging:\n  level: loud\n");
-        assert!(message.contains("'logging.level' is 'loud': expected one of"), "{message}");
+        assert!(
+            message.contains("'logging.level' is 'loud': expected one of"),
+            "{message}"
+        );
         let message = error("http:\n  port: 70000\n");
-        assert!(message.contains("http.port") && message.contains("70000"), "{message}");
+        assert!(
+            message.contains("http.port") && message.contains("70000"),
+            "{message}"
+        );
         let message = error("http:\n  port: {}\n");
-        assert!(message.contains("'http.port' is {}: expected a port (0 to 65535)"), "{message}");
+        assert!(
+            message.contains("'http.port' is {}: expected a port (0 to 65535)"),
+            "{message}"
+        );
         let message = error("http: [1\n");
         assert!(message.contains("line 1 column 7"), "{message}");
     }
@@ -241,17 +341,37 @@ mod tests {
     #[test]
     fn an_unknown_key_is_reported_and_harmless() {
         let root = tempfile::tempdir().unwrap();
-        std::fs::write(root.path().join("harperdb-config.yaml"), "http:\n  prot: 1\n").unwrap();
-        let config = load(Mode::Run, &sources(root.path(), &[("HTTP_PROT", "1")], &[("PATH_X", "1")])).unwrap();
+        std::fs::write(
+            root.path().join("harperdb-config.yaml"),
+            "http:\n  prot: 1\n",
+        )
+        .unwrap();
+        let config = load(
+            Mode::Run,
+            &sources(root.path(), &[("HTTP_PROT", "1")], &[("PATH_X", "1")]),
+        )
+        .unwrap();
         assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
-        assert!(config.warnings[0].contains("did you mean 'http.port'?"), "{:?}", config.warnings);
-        assert!(config.warnings[1].contains("did you mean 'http.port'?"), "{:?}", config.warnings);
+        assert!(
+            config.warnings[0].contains("did you mean 'http.port'?"),
+            "{:?}",
+            config.warnings
+        );
+        assert!(
+            config.warnings[1].contains("did you mean 'http.port'?"),
+            "{:?}",
+            config.warnings
+        );
     }
 
     #[test]
     fn dev_trusts_loopback_and_run_does_not() {
         let root = tempfile::tempdir().unwrap();
-        let trusts = |mode| load(mode, &sources(root.path(), &[], &[])).unwrap().authorize_local;
+        let trusts = |mode| {
+            load(mode, &sources(root.path(), &[], &[]))
+                .unwrap()
+                .authorize_local
+        };
         assert!(trusts(Mode::Dev) && !trusts(Mode::Run));
     }
 }

@@ -9,8 +9,19 @@ const OPEN_SECTIONS: &[&str] = &["databases"];
 
 /// Sections of the specification that this build reads as unused, with what an operator should know.
 const ACCEPTED: &[&str] = &[
-    "analytics", "clustering", "cloned", "customFunctions", "ignoreScripts", "license", "localStudio", "node",
-    "replication", "rest", "serialization", "graphqlSchema", "static",
+    "analytics",
+    "clustering",
+    "cloned",
+    "customFunctions",
+    "ignoreScripts",
+    "license",
+    "localStudio",
+    "node",
+    "replication",
+    "rest",
+    "serialization",
+    "graphqlSchema",
+    "static",
 ];
 
 /// A known key: its path in the file.
@@ -58,7 +69,13 @@ pub(super) fn unknown(given: &Dict, source: &str) -> Vec<String> {
     messages
 }
 
-fn find_unknown(given: &Dict, path: &mut Vec<String>, known: &[Known], source: &str, messages: &mut Vec<String>) {
+fn find_unknown(
+    given: &Dict,
+    path: &mut Vec<String>,
+    known: &[Known],
+    source: &str,
+    messages: &mut Vec<String>,
+) {
     for (name, value) in given {
         path.push(name.clone());
         let leaf = known.iter().any(|key| key.0 == *path) || *path == ["threads"];
@@ -67,7 +84,9 @@ fn find_unknown(given: &Dict, path: &mut Vec<String>, known: &[Known], source: &
             Value::Dict(_, inner) if section => find_unknown(inner, path, known, source, messages),
             _ if leaf || OPEN_SECTIONS.contains(&path[0].as_str()) => {}
             _ if path.len() == 1 && ACCEPTED.contains(&name.as_str()) => {
-                messages.push(format!("{source}: '{name}' is accepted but has no effect in this build"));
+                messages.push(format!(
+                    "{source}: '{name}' is accepted but has no effect in this build"
+                ));
             }
             _ => messages.push(unknown_message(&path.join("."), known, source)),
         }
@@ -79,7 +98,12 @@ fn unknown_message(path: &str, known: &[Known], source: &str) -> String {
     let nearest = known
         .iter()
         .map(Known::path)
-        .map(|candidate| (distance(&path.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                distance(&path.to_lowercase(), &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .min();
     match nearest {
         Some((edits, candidate)) if edits <= 2 + path.len() / 4 => {
@@ -112,14 +136,22 @@ mod tests {
     #[test]
     fn every_known_key_has_a_variable_as_the_specification_names_it() {
         let known = known();
-        let name = |path: &str| known.iter().find(|key| key.path() == path).map(Known::variable);
+        let name = |path: &str| {
+            known
+                .iter()
+                .find(|key| key.path() == path)
+                .map(Known::variable)
+        };
         assert_eq!(name("http.securePort").as_deref(), Some("HTTP_SECUREPORT"));
         assert_eq!(
             name("operationsApi.network.corsAccessList").as_deref(),
             Some("OPERATIONSAPI_NETWORK_CORSACCESSLIST")
         );
         assert_eq!(name("rootPath").as_deref(), Some("ROOTPATH"));
-        assert_eq!(name("authentication.cacheTTL").as_deref(), Some("AUTHENTICATION_CACHETTL"));
+        assert_eq!(
+            name("authentication.cacheTTL").as_deref(),
+            Some("AUTHENTICATION_CACHETTL")
+        );
     }
 
     #[test]
@@ -130,8 +162,14 @@ mod tests {
             panic!("a mapping")
         };
         let messages = unknown(&given, "motet.yaml");
-        assert_eq!(messages[0], "motet.yaml: 'http.prot' is not a setting; did you mean 'http.port'?");
-        assert!(messages[1].starts_with("motet.yaml: 'loging' is not a setting"), "{messages:?}");
+        assert_eq!(
+            messages[0],
+            "motet.yaml: 'http.prot' is not a setting; did you mean 'http.port'?"
+        );
+        assert!(
+            messages[1].starts_with("motet.yaml: 'loging' is not a setting"),
+            "{messages:?}"
+        );
         assert_eq!(messages.len(), 2, "{messages:?}");
     }
 }

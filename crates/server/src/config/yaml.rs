@@ -15,13 +15,21 @@ impl Text {
         let values = serde_saphyr::from_str::<Option<serde_json::Value>>(text)
             .map_err(|error| error.to_string())
             .and_then(|value| dict(value.unwrap_or_default()));
-        Self { name: name.into(), values }
+        Self {
+            name: name.into(),
+            values,
+        }
     }
 
     /// Parses JSON.
     pub(super) fn json(name: impl Into<String>, text: &str) -> Self {
-        let values = serde_json::from_str(text).map_err(|error| error.to_string()).and_then(dict);
-        Self { name: name.into(), values }
+        let values = serde_json::from_str(text)
+            .map_err(|error| error.to_string())
+            .and_then(dict);
+        Self {
+            name: name.into(),
+            values,
+        }
     }
 
     /// What was parsed, for the search for unknown keys.
