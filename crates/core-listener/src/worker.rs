@@ -171,6 +171,10 @@ impl Duties {
         Ok(())
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a start hook ends with the worker, and no drain waits for it"
+    )]
     fn build(&self) -> Vec<WorkerService> {
         let services = self
             .acceptors
@@ -179,7 +183,6 @@ impl Duties {
             .collect();
         for hook in &self.hooks {
             let task = hook(self.id);
-            // Not tracked: it ends with the worker, and no drain waits for it.
             tokio::spawn(async move {
                 panics::contain("a worker's start hook", task).await;
             });

@@ -1,5 +1,9 @@
 //! A chain on hyper alone: `cargo run -p http-chain --example hello`, then
 //! `curl -i http://127.0.0.1:8080/hello/world`.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tasks of an example end with it"
+)]
 
 use std::error::Error;
 use std::sync::Arc;

@@ -1,4 +1,8 @@
 //! The chain behind a real HTTP/1.1 and HTTP/2 engine, over a pipe.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tasks of a test end with its runtime"
+)]
 
 use std::ops::ControlFlow;
 

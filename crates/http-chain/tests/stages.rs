@@ -1,4 +1,8 @@
 //! Limits, CORS and what else surrounds handlers.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tasks of a test end with its runtime"
+)]
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

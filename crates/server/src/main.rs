@@ -1,5 +1,7 @@
 //! The `motet` program: reads the command line, and leaves the rest to `compose`.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use server::cli::{self, Request};

@@ -35,6 +35,10 @@ impl<F> hyper::rt::Executor<F> for StreamSpawner
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends with its connection, which is tracked"
+    )]
     fn execute(&self, stream: F) {
         tokio::spawn(async move {
             panics::contain("an HTTP/2 stream", stream).await;

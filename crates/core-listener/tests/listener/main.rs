@@ -1,4 +1,8 @@
 //! The listener as its peers see it: real sockets on port 0, raw bytes and hyper's own client.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tasks of a test end with its runtime"
+)]
 
 mod bind;
 mod drain;
