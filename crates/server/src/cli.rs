@@ -151,7 +151,11 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        assert!(parse(&["rnu"]).unwrap_err().to_string().contains("run"));
+        let error = parse(&["rum"]).unwrap_err().to_string();
+        assert!(
+            error.contains("'rum'") && error.contains("'run'"),
+            "{error}"
+        );
         assert!(
             parse(&["run", "--HTTP_PORT"])
                 .unwrap_err()
