@@ -101,8 +101,9 @@ fn every_command_of_the_readme_prints_what_it_says() {
         .start();
     let mut wrong = Vec::new();
     for Example { command, expected } in &examples {
-        let output = Command::new("bash")
-            .args(["-c", &here(command, &motet)])
+        // A client that never gets its answer must not hold the tests for ever.
+        let output = Command::new("timeout")
+            .args(["120", "bash", "-c", &here(command, &motet)])
             .current_dir(workspace())
             .output();
         let output = output.unwrap();

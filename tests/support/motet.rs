@@ -141,7 +141,25 @@ impl Builder {
             .root
             .clone()
             .unwrap_or_else(|| temporary.path().to_owned());
-        let output = self.command(&root).output().expect("motet runs");
+        let child = self
+            .command(&root)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = child.expect("motet runs");
+        let start = Instant::now();
+        while child
+            .try_wait()
+            .expect("the process can be awaited")
+            .is_none()
+        {
+            if start.elapsed() > LIMIT {
+                child.kill().expect("the process can be killed");
+                panic!("motet started, although it should refuse to");
+            }
+            pause();
+        }
+        let output = child.wait_with_output().expect("motet runs");
         Failure {
             status: output.status,
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
