@@ -52,15 +52,17 @@ fn an_unknown_key_is_reported_with_the_nearest_one() {
 #[test]
 fn the_first_start_makes_an_administrator_and_run_trusts_nobody() {
     let application = TempDir::new().unwrap();
+    let parent = TempDir::new().unwrap();
     let mut motet = Builder::new()
         .trusting_nobody()
         .schema(&application, SCHEMA)
+        .root(&parent.path().join("new/root"))
         .start();
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(motet.root()), 0o700);
     let file = motet.root().join("admin-password");
-    assert_eq!(
-        std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(mode(&file), 0o600);
     let credentials = std::fs::read_to_string(&file).unwrap().trim().to_owned();
     let (username, password) = credentials.split_once(':').unwrap();
     assert_eq!(username, "admin");

@@ -33,6 +33,8 @@ const ADMINISTRATOR: &str = "admin";
 /// What keeps the server from starting: the root directory is in use, a database cannot be opened, a port
 /// cannot be bound; each names what it is about.
 pub fn run(config: Config, application: Option<&Path>) -> anyhow::Result<()> {
+    // Before the log makes it with other permissions.
+    root::create(&config.root)?;
     let logs = telemetry::logs::install(log_config(&config))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -27,6 +27,19 @@ impl std::fmt::Display for AlreadyRunning {
 
 impl std::error::Error for AlreadyRunning {}
 
+/// Makes the directory, readable by its owner alone, if it is missing.
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn create(path: &Path) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("root directory {}", path.display()))
+}
+
 impl Root {
     /// Makes the directory if it is missing and takes its lock, which the system releases even after SIGKILL.
     ///
@@ -35,11 +48,7 @@ impl Root {
     /// [`AlreadyRunning`] with the process id of the holder, or what the file system says.
     pub fn take(path: &Path) -> anyhow::Result<Self> {
         let at = || format!("root directory {}", path.display());
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(at)?;
+        create(path)?;
         let options = File::options()
             .read(true)
             .write(true)
