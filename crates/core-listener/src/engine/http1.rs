@@ -45,9 +45,14 @@ pub(crate) async fn serve<S: HttpService>(
     let mut connection = shared.engine.http1.serve_connection(io, service);
     let end = drive(&mut connection, &shared).await;
     let parts = connection.into_parts();
-    let io = parts.io.into_inner().into_inner();
+    let watched = parts.io.into_inner();
+    let refusal = watched.refusal();
+    let io = watched.into_inner();
     let upgrade = shared.upgrade().take();
     match end {
+        End::Finished(_) if refusal.is_some() => {
+            answer_and_close(io, refusal, &shared.activity).await;
+        }
         End::Finished(Ok(())) => match upgrade {
             Some(task) => {
                 // Neither of the two has bytes left in the usual case.

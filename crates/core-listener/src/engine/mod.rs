@@ -1,12 +1,13 @@
 //! One HTTP connection: which version it speaks, and the parts that both engines share.
 //!
-//! hyper parses and writes. Around it, [`watched`] sees the bytes pass, [`activity`] turns that and the
+//! hyper parses and writes. Around it, [`watched`] sees the bytes pass and has [`framing`] check them, [`activity`] turns that and the
 //! requests in flight into a phase, [`watchdog`] turns the phase into deadlines, and [`http1`] and
 //! [`http2`] act on them: what hyper alone does not do is to tell an idle connection from a slow one, to
 //! answer 408, or to give up on a peer that does not read.
 
 mod activity;
 mod body;
+mod framing;
 mod http1;
 mod http2;
 mod response;

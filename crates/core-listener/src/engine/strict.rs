@@ -1,12 +1,15 @@
 //! Checks of a request head that hyper leaves out.
 
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
-use http::{StatusCode, Version, request};
+use http::{Method, StatusCode, Uri, Version, request};
 
 /// Refuses what would make us and another reader of the same bytes disagree, and what we cannot do.
 pub(crate) fn check_head(head: &request::Parts) -> Result<(), StatusCode> {
     // RFC 9112, section 3.2: exactly one Host field line, though it may be empty.
     if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    if head.version <= Version::HTTP_11 && !is_target_form(&head.method, &head.uri) {
         return Err(StatusCode::BAD_REQUEST);
     }
     // RFC 9112, section 6.1: hyper reads every list that ends in `chunked` as if it were `chunked` alone.
@@ -26,6 +29,25 @@ pub(crate) fn check_head(head: &request::Parts) -> Result<(), StatusCode> {
         return Err(StatusCode::EXPECTATION_FAILED);
     }
     Ok(())
+}
+
+/// RFC 9112, section 3.2: which of the four forms a target has depends on the method. Of the absolute form,
+/// only the schemes that we serve, and no user information (RFC 9110, section 4.2.4).
+fn is_target_form(method: &Method, target: &Uri) -> bool {
+    let authority = target.authority();
+    match (target.scheme_str(), authority) {
+        (Some("http" | "https"), Some(authority)) => {
+            method != Method::CONNECT && !authority.as_str().contains('@')
+        }
+        (Some(_), _) => false,
+        (None, Some(authority)) => {
+            method == Method::CONNECT
+                && authority.port_u16().is_some()
+                && !authority.as_str().contains('@')
+        }
+        (None, None) if target.path() == "*" => method == Method::OPTIONS,
+        (None, None) => method != Method::CONNECT,
+    }
 }
 
 #[cfg(test)]
@@ -52,6 +74,33 @@ mod tests {
         assert_eq!(check(Version::HTTP_11, &[("host", "")]), Ok(()));
         assert_eq!(check(Version::HTTP_10, &[]), Ok(()));
         assert_eq!(check(Version::HTTP_2, &[]), Ok(()));
+    }
+
+    #[test]
+    fn rfc9112_3_2_the_form_of_a_target_fits_its_method() {
+        for (method, target, fits) in [
+            ("GET", "/a?b", true),
+            ("GET", "http://a/b", true),
+            ("GET", "HTTPS://a:1", true),
+            ("OPTIONS", "*", true),
+            ("CONNECT", "a:443", true),
+            ("GET", "*", false),
+            ("GET", "a:443", false),
+            ("GET", "a", false),
+            ("GET", "ftp://a/b", false),
+            ("GET", "http://user@a/b", false),
+            ("CONNECT", "/a", false),
+            ("CONNECT", "a", false),
+            ("CONNECT", "user@a:443", false),
+            ("CONNECT", "http://a/b", false),
+        ] {
+            let method = method.parse().unwrap();
+            assert_eq!(
+                is_target_form(&method, &target.parse().unwrap()),
+                fits,
+                "{method} {target}"
+            );
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::Shared;
 use super::activity::Phase;
+use super::framing::{Scanner, Violation};
 use crate::stream::{Prefixed, Stream};
 
 /// How long a request without a body may go on after the client has ended its direction. hyper takes
@@ -24,15 +25,64 @@ pub(crate) struct Watched {
     stream: Prefixed<Stream>,
     shared: Arc<Shared>,
     half_close: Option<Pin<Box<Sleep>>>,
+    /// For HTTP/1.
+    scanner: Option<Scanner>,
+    refusal: Refusal,
+}
+
+/// What became of a head that broke a rule.
+#[derive(Debug, Clone, Copy)]
+enum Refusal {
+    None,
+    /// Held back until the requests before it are answered.
+    Held(&'static str),
+    /// The engine was told that the input is over.
+    Told(&'static str),
 }
 
 impl Watched {
     pub(crate) fn new(stream: Prefixed<Stream>, shared: Arc<Shared>) -> Self {
+        let activity = &shared.activity;
+        let max_head_bytes = shared.engine.config.max_header_bytes;
         Self {
             stream,
-            shared,
             half_close: None,
+            scanner: activity.is_http1().then(|| Scanner::new(max_head_bytes)),
+            refusal: Refusal::None,
+            shared,
         }
+    }
+
+    /// The status that is owed to the peer, if a refused head is why the engine stopped.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        match self.refusal {
+            Refusal::Told(status) => Some(status),
+            Refusal::None | Refusal::Held(_) => None,
+        }
+    }
+
+    /// Ends the input once nothing before the refused head is unanswered. A flush asks again.
+    fn poll_refusal(&mut self, status: &'static str) -> Poll<io::Result<()>> {
+        if self.shared.activity.phase() == Phase::Busy {
+            return Poll::Pending;
+        }
+        self.refusal = Refusal::Told(status);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, status)))
+    }
+
+    /// Takes back the bytes that the engine must not see; returns how many it may.
+    fn check(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> usize {
+        let read = &buf.filled()[before..];
+        let result = self
+            .scanner
+            .as_mut()
+            .map_or(Ok(()), |scanner| scanner.scan(read));
+        let Err(Violation { valid, status }) = result else {
+            return read.len();
+        };
+        self.refusal = Refusal::Held(status);
+        buf.set_filled(before + valid);
+        valid
     }
 
     pub(crate) fn into_inner(self) -> Prefixed<Stream> {
@@ -67,17 +117,25 @@ impl AsyncRead for Watched {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Refusal::Held(status) | Refusal::Told(status) = this.refusal {
+            return this.poll_refusal(status);
+        }
         if this.shared.activity.peer_closed() {
             return this.poll_end(cx);
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let length = buf.filled().len() - before;
-        this.shared.activity.note_read(length);
         if length == 0 {
-            this.poll_end(cx)
-        } else {
-            Poll::Ready(Ok(()))
+            this.shared.activity.note_read(0);
+            return this.poll_end(cx);
+        }
+        match (this.check(buf, before), this.refusal) {
+            (0, Refusal::Held(status)) => this.poll_refusal(status),
+            (length, _) => {
+                this.shared.activity.note_read(length);
+                Poll::Ready(Ok(()))
+            }
         }
     }
 }
@@ -110,13 +168,22 @@ impl AsyncWrite for Watched {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(cx);
         match &result {
-            Poll::Ready(_) => self.shared.activity.note_flushed(),
+            Poll::Ready(_) => {
+                self.shared.activity.note_flushed();
+                if matches!(self.refusal, Refusal::Held(_)) {
+                    cx.waker().wake_by_ref();
+                }
+            }
             Poll::Pending => self.shared.activity.note_write(false),
         }
         result
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Refusal::Told(_) = self.refusal {
+            // The answer is not written yet.
+            return Poll::Ready(Ok(()));
+        }
         let result = Pin::new(&mut self.stream).poll_shutdown(cx);
         self.note_write(&result);
         result

@@ -81,6 +81,37 @@ async fn heads_that_two_readers_could_read_differently_are_refused() {
 }
 
 #[tokio::test]
+async fn heads_that_hyper_is_lax_about_are_refused() {
+    check("GET / HTTP/1.1\nHost: a\r\n\r\n", "400", true).await;
+    check("GET / HTTP/1.1\r\nHost: a\r\n\n", "400", true).await;
+    check("GET /#a HTTP/1.1\r\nHost: a\r\n\r\n", "400", true).await;
+    check("GET a HTTP/1.1\r\nHost: a\r\n\r\n", "400", true).await;
+    check("GET / HTTP/2.0\r\nHost: a\r\n\r\n", "505", true).await;
+    let target = "a".repeat(20_000);
+    check(&format!("GET /{target} HTTP/1.1\r\n"), "414", true).await;
+    check(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "400",
+        true,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_came_before_a_refused_head_is_answered_first() {
+    let (server, _) = serve(HttpConfig::default());
+    let mut client = connect(&server).await;
+    let good = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
+    let post = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n\n\n";
+    send(&mut client, &format!("{good}{post}GET /b HTTP/1.1\n{good}")).await;
+    let answers = read_to_close(&mut client).await;
+    let statuses = |status: &str| answers.matches(&format!("HTTP/1.1 {status} ")).count();
+    assert_eq!((statuses("200"), statuses("400")), (2, 1), "{answers}");
+    assert!(!answers.contains("/b"), "{answers}");
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
 async fn an_unknown_expectation_is_417_and_a_known_one_gets_100_when_the_body_is_read() {
     check(
         "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: magic\r\n\r\n",

@@ -22,7 +22,14 @@ impl Gate for HostCheck {
     fn enter(&self, _exchange: &Exchange, request: &mut Request) -> ControlFlow<Response> {
         match fault(request) {
             None => ControlFlow::Continue(()),
-            Some(fault) => ControlFlow::Break(Response::text(StatusCode::BAD_REQUEST, fault)),
+            Some(fault) => {
+                let mut response = Response::text(StatusCode::BAD_REQUEST, fault);
+                if request.version() <= Version::HTTP_11 {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+                ControlFlow::Break(response)
+            }
         }
     }
 }
@@ -59,7 +66,14 @@ fn is_valid(host: &HeaderValue) -> bool {
     let Ok(text) = host.to_str() else {
         return false;
     };
-    text.is_empty() || (!text.contains(['@', ',']) && text.parse::<Authority>().is_ok())
+    let Ok(authority) = text.parse::<Authority>() else {
+        return text.is_empty();
+    };
+    let port = authority.as_str().strip_prefix(authority.host());
+    let port = port.and_then(|port| port.strip_prefix(':')).unwrap_or("");
+    let is_port = port.is_empty()
+        || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok());
+    is_port && !text.contains(['@', ','])
 }
 
 #[cfg(test)]
@@ -79,10 +93,12 @@ mod tests {
         let http_11 = |hosts: &[&str]| check(Version::HTTP_11, "/", hosts);
         assert_eq!(http_11(&[]), Some("Missing Host\n"));
         assert_eq!(http_11(&["a", "a"]), Some("More than one Host\n"));
-        for bad in ["a b", "a/b", "user@a", "a,b", "a:b:c", "[::1"] {
+        for bad in [
+            "a b", "a/b", "user@a", "a,b", "a:b:c", "a:b", "a:65536", "[::1",
+        ] {
             assert_eq!(http_11(&[bad]), Some("Malformed Host\n"), "{bad}");
         }
-        for good in ["a", "a:80", "[::1]:80", "127.0.0.1", ""] {
+        for good in ["a", "a:80", "a:", "[::1]:80", "127.0.0.1", ""] {
             assert_eq!(http_11(&[good]), None, "{good}");
         }
         assert_eq!(check(Version::HTTP_11, "http://b/", &["a"]), None);
