@@ -8,12 +8,13 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 use resource::{
-    Answer, Authenticator, Caller, Context, Credentials, Error, ErrorKind, Precondition, Record,
-    Resource, Scope, SubscribeOptions, Subscription, Target, Value, Write, WriteKind,
+    Answer, Authenticator, Caller, Context, Credentials, Error, ErrorKind, IdentityChanges,
+    Precondition, Record, Resource, Scope, SubscribeOptions, Subscription, Target, Value, Write,
+    WriteKind,
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 use crate::AuthConfig;
 use crate::snapshot::{Account, Snapshot};
@@ -55,6 +56,8 @@ pub struct Directory {
     users: Arc<dyn Resource>,
     roles: Arc<dyn Resource>,
     snapshot: ArcSwap<Snapshot>,
+    /// Told of every new snapshot, after it is in place.
+    swapped: watch::Sender<()>,
     /// Held while the tables are read and the snapshot is swapped, so that an older reading cannot
     /// replace a newer one, and by a change from its check to its effect, so that two changes cannot
     /// together remove the last super user. Cold: users change rarely. Never held by a check of credentials.
@@ -77,6 +80,7 @@ impl Directory {
             users,
             roles,
             snapshot: ArcSwap::default(),
+            swapped: watch::Sender::default(),
             changes: Mutex::new(()),
             passwords: Verifier::start(&config)?,
         };
@@ -140,6 +144,7 @@ impl Directory {
         let roles = read_all(&*self.roles).await?;
         let users = read_all(&*self.users).await?;
         self.snapshot.store(Arc::new(Snapshot::of(&users, &roles)));
+        self.swapped.send_replace(());
         Ok(())
     }
 
@@ -263,6 +268,15 @@ impl Authenticator for Directory {
                 admit(&user.username, account).ok()
             }
         }
+    }
+
+    fn changes(&self) -> IdentityChanges {
+        let mut swapped = self.swapped.subscribe();
+        swapped.mark_changed();
+        IdentityChanges::new(stream::unfold(swapped, |mut swapped| async {
+            swapped.changed().await.ok()?;
+            Some(((), swapped))
+        }))
     }
 }
 

@@ -254,6 +254,31 @@ async fn a_change_by_others_takes_effect_through_the_subscription() {
 }
 
 #[tokio::test]
+async fn a7_every_change_is_announced_to_whoever_waits_for_it() {
+    let fixture = fixture().await;
+    let mut waiting = [fixture.directory.changes(), fixture.directory.changes()];
+    for changes in &mut waiting {
+        // What happened before the first wait counts as a change.
+        changes.next().await;
+        let nothing_new = futures_util::poll!(std::pin::pin!(changes.next()));
+        assert_eq!(nothing_new, Poll::Pending);
+    }
+    fixture.add("mira", "super_user").await;
+    for changes in &mut waiting {
+        changes.next().await;
+    }
+    let caller = fixture.login(password("mira", "pw")).await.unwrap();
+    let inactive = UserChange {
+        active: Some(false),
+        ..UserChange::default()
+    };
+    let (altered, ()) = futures_util::join!(fixture.alter("mira", inactive), waiting[0].next());
+    altered.unwrap();
+    assert!(fixture.directory.refresh(&caller).is_none());
+    waiting[1].next().await;
+}
+
+#[tokio::test]
 async fn the_last_snapshot_stays_in_use_while_the_tables_cannot_be_read() {
     let fixture = fixture().await;
     fixture.users.fails.store(true, Ordering::SeqCst);

@@ -520,11 +520,11 @@ async fn lost_permission_or_user_ends_the_connection_at_once() {
         let mut idle = server.connect(version, "i").await;
         reader.subscribe("Dog/1", 0).await;
         server.dog.revoke();
-        server.broker.recheck_permissions();
+        server.users.announce_change();
         reader.expect(&[farewell]).await;
         idle.expect_nothing().await;
         server.users.remove("u");
-        server.broker.recheck_permissions();
+        server.users.announce_change();
         idle.expect(&[farewell]).await;
     }
 }

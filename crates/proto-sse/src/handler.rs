@@ -75,9 +75,9 @@ impl Sse {
             &target,
             &self.config,
             request.extensions().get::<Shutdown>().cloned(),
-            self.authenticator
-                .clone()
-                .map(|authenticator| Permission::new(authenticator, resource, context)),
+            self.authenticator.clone().map(|authenticator| {
+                Permission::new(authenticator, resource, context, self.config.recheck)
+            }),
             StreamCount::open(Arc::clone(&self.statistics), worker),
         );
         Ok(Self::response(stream))

@@ -5,13 +5,14 @@ use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::{Shutdown, Timestamp};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use resource::{
-    Action, Authenticator, Context, Delivery, Error, Resource, Scope, Subscription, TableAccess,
-    Value, json,
+    Action, Authenticator, Context, Delivery, Error, IdentityChanges, Resource, Scope,
+    Subscription, Value, json,
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep_until};
 
@@ -38,10 +39,10 @@ pub(crate) struct EventStream {
     is_positioned: bool,
     is_ended: bool,
     chunk_bytes: usize,
-    keep_alive: std::time::Duration,
+    keep_alive: Duration,
     silence: Pin<Box<Sleep>>,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
-    permission: Option<(Interval, Permission)>,
+    permission: Option<Permission>,
     count: StreamCount,
 }
 
@@ -88,7 +89,7 @@ impl EventStream {
                     None => pending().await,
                 }
             }),
-            permission: permission.map(|permission| (recheck_every(config.recheck), permission)),
+            permission,
             count,
         }
     }
@@ -127,7 +128,7 @@ impl EventStream {
     async fn next_step(&mut self) -> Step {
         let recheck = async {
             match &mut self.permission {
-                Some((interval, _)) => _ = interval.tick().await,
+                Some(permission) => permission.wait_for_recheck().await,
                 None => pending().await,
             }
         };
@@ -196,7 +197,7 @@ impl EventStream {
     }
 
     fn recheck(&mut self) {
-        let Some((_, permission)) = &mut self.permission else {
+        let Some(permission) = &mut self.permission else {
             return;
         };
         match permission.check() {
@@ -219,9 +220,9 @@ impl EventStream {
     }
 }
 
-fn recheck_every(period: std::time::Duration) -> Interval {
+fn recheck_every(period: Duration) -> Interval {
     // An interval of zero would panic; a millisecond is as good as always.
-    let period = period.max(std::time::Duration::from_millis(1));
+    let period = period.max(Duration::from_millis(1));
     let mut interval = interval_at(Instant::now() + period, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
@@ -232,7 +233,8 @@ pub(crate) struct Permission {
     authenticator: Arc<dyn Authenticator>,
     resource: Arc<dyn Resource>,
     context: Context,
-    access: Option<TableAccess>,
+    changes: IdentityChanges,
+    interval: Interval,
 }
 
 /// What became of a permission.
@@ -248,13 +250,22 @@ impl Permission {
         authenticator: Arc<dyn Authenticator>,
         resource: Arc<dyn Resource>,
         context: Context,
+        recheck: Duration,
     ) -> Self {
-        let access = access(&*resource, &context);
         Self {
+            changes: authenticator.changes(),
+            interval: recheck_every(recheck),
             authenticator,
             resource,
             context,
-            access,
+        }
+    }
+
+    /// Waits until users or roles have changed, or the time has come. Cancel safe.
+    async fn wait_for_recheck(&mut self) {
+        tokio::select! {
+            () = self.changes.next() => {}
+            _ = self.interval.tick() => {}
         }
     }
 
@@ -262,6 +273,7 @@ impl Permission {
         let Some(caller) = self.authenticator.refresh(&self.context.caller) else {
             return Standing::Lost;
         };
+        let before = self.context.caller.table_access(&*self.resource);
         self.context.caller = caller;
         if self
             .resource
@@ -270,15 +282,9 @@ impl Permission {
         {
             return Standing::Lost;
         }
-        match access(&*self.resource, &self.context) == self.access {
+        match self.context.caller.table_access(&*self.resource) == before {
             true => Standing::Same,
             false => Standing::Changed,
         }
     }
-}
-
-/// What the caller may do with the table behind the resource, if there is one.
-fn access(resource: &dyn Resource, context: &Context) -> Option<TableAccess> {
-    let (table, user) = (resource.table()?, context.caller.user()?);
-    Some(user.permissions.table(&table.database, &table.table))
 }

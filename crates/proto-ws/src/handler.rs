@@ -63,8 +63,8 @@ impl WebSockets {
         }
     }
 
-    /// Asks `authenticator` every [`refresh_interval`](WsConfig::refresh_interval) whether the caller still
-    /// is who it was, and closes the connection if not. Without one, permissions are checked once.
+    /// Asks `authenticator` at every change, and every [`refresh_interval`](WsConfig::refresh_interval),
+    /// whether the caller still is who it was, and closes the connection if not. Without one, permissions are checked once.
     #[must_use]
     pub fn with_authenticator(mut self, authenticator: Arc<dyn Authenticator>) -> Self {
         self.authenticator = Some(authenticator);

@@ -7,8 +7,8 @@ use base::{BoxedIo, Shutdown};
 use bytes::Bytes;
 use content::EncodeError;
 use resource::{
-    Action, Authenticator, Caller, Context, Delivery, Error, ErrorKind, EventKind, Resource,
-    Subscription,
+    Action, Authenticator, Caller, Context, Delivery, Error, ErrorKind, EventKind, IdentityChanges,
+    Resource, Subscription,
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -34,7 +34,12 @@ pub(crate) struct Live {
 impl Live {
     /// Serves the connection until it ends.
     pub(crate) async fn run(self, io: BoxedIo, shutdown: Shutdown) {
+        let changes = match &self.authenticator {
+            Some(authenticator) => authenticator.changes(),
+            None => IdentityChanges::never(),
+        };
         let mut connection = Connection {
+            changes,
             link: Link::new(io, Arc::clone(&self.config)),
             pending: VecDeque::new(),
             writes: Writes::default(),
@@ -63,6 +68,7 @@ struct Connection {
     pending: VecDeque<Arc<Delivery>>,
     writes: Writes,
     refresh: Interval,
+    changes: IdentityChanges,
 }
 
 impl Connection {
@@ -96,6 +102,7 @@ impl Connection {
                 }
                 self.send(envelope::failure(id, &error, self.live.encoding))
             }
+            () = self.changes.next() => self.handle_refresh(),
             _ = self.refresh.tick(), if live.authenticator.is_some() => self.handle_refresh(),
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use proto_ws::{WebSockets, WsConfig};
 use resource::hub::QueueLimits;
-use resource::{Answer, Authenticator, Caller, Credentials, Error, Registry};
+use resource::{Answer, Authenticator, Caller, Credentials, Error, IdentityChanges, Registry};
 use serde_json::json;
 use tungstenite::Message;
 use tungstenite::protocol::frame::Frame;
@@ -317,6 +317,18 @@ impl Authenticator for Changed {
             _ => None,
         }
     }
+    fn changes(&self) -> IdentityChanges {
+        IdentityChanges::new(futures_util::stream::iter([()]))
+    }
+}
+
+#[test]
+fn r15_a_caller_is_checked_when_users_change_and_not_only_by_time() {
+    let server = Server::start(|registry| {
+        WebSockets::new(registry, WsConfig::default()).with_authenticator(Arc::new(Changed))
+    });
+    let mut client = server.connect_with("/Dog/", &[("x-user", "gone")]).unwrap();
+    assert_eq!(client.close_frame(), (3000, "Must login".into()));
 }
 
 #[test]

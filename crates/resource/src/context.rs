@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base::WorkerId;
 
-use crate::Permissions;
+use crate::{Permissions, Resource, TableAccess};
 
 /// How a request arrived. Exports can be limited per protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +55,11 @@ impl Caller {
     /// The name for the audit log.
     pub fn username(&self) -> Option<&Arc<str>> {
         self.user().map(|user| &user.username)
+    }
+    /// What the user may do with the table behind `resource`; `None` without a user or a table.
+    pub fn table_access(&self, resource: &dyn Resource) -> Option<TableAccess> {
+        let (table, user) = (resource.table()?, self.user()?);
+        Some(user.permissions.table(&table.database, &table.table))
     }
     /// Whether everything is allowed.
     pub fn is_super_user(&self) -> bool {

@@ -1,5 +1,11 @@
 //! The question "who is this?", asked by HTTP and MQTT alike and answered by the `auth` crate.
 
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+
+use futures_core::Stream;
+
 use crate::{Answer, Caller};
 
 /// Proof of identity, freed from the syntax of the protocol that carried it.
@@ -24,9 +30,9 @@ pub enum Credentials {
     LocalTrust,
 }
 
-impl std::fmt::Debug for Credentials {
+impl fmt::Debug for Credentials {
     /// Never prints a secret.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Password { username, .. } => write!(f, "Password {{ username: {username:?} }}"),
             Self::Bearer(_) => f.write_str("Bearer"),
@@ -49,4 +55,48 @@ pub trait Authenticator: Send + Sync {
     /// The caller as it is now: the user may have been dropped, deactivated or given another role since.
     /// Cheap; called again for long-lived connections. `None` ends the connection.
     fn refresh(&self, caller: &Caller) -> Option<Caller>;
+
+    /// Says when callers may have changed, so that a connection need not wait for its next periodic
+    /// [`refresh`](Self::refresh). By default they never change.
+    fn changes(&self) -> IdentityChanges {
+        IdentityChanges::never()
+    }
+}
+
+/// Changes of users or roles, as one long-lived connection awaits them.
+///
+/// An authenticator whose users change makes the first one due at once: it stands for what happened between
+/// the check of the credentials and the call of [`changes`](Authenticator::changes).
+pub struct IdentityChanges(Option<Pin<Box<dyn Stream<Item = ()> + Send>>>);
+
+impl IdentityChanges {
+    /// For users who never change.
+    pub fn never() -> Self {
+        Self(None)
+    }
+
+    /// One item after each change, or after several.
+    pub fn new(changes: impl Stream<Item = ()> + Send + 'static) -> Self {
+        Self(Some(Box::pin(changes)))
+    }
+
+    /// Waits for the next change; for ever if there will be none.
+    ///
+    /// Cancel safe: a change is reported by the next call if this one was dropped.
+    pub async fn next(&mut self) {
+        if let Some(changes) = &mut self.0
+            && poll_fn(|cx| changes.as_mut().poll_next(cx)).await.is_some()
+        {
+            return;
+        }
+        self.0 = None;
+        std::future::pending().await
+    }
+}
+
+impl fmt::Debug for IdentityChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = if self.0.is_some() { "some" } else { "never" };
+        write!(f, "IdentityChanges({name})")
+    }
 }

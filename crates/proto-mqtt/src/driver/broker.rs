@@ -70,12 +70,6 @@ impl Broker {
         self.sessions.signal(client_id, Signal::DISCONNECT)
     }
 
-    /// Makes every session check its user and permissions now: to be called when a user or role changed.
-    /// Without it they are checked every [`permission_refresh`](MqttConfig::permission_refresh).
-    pub fn recheck_permissions(&self) {
-        self.sessions.signal_all(Signal::RECHECK);
-    }
-
     pub(super) fn totals(&self, worker: WorkerId) -> &Totals {
         &self.totals[worker.index().min(self.totals.len() - 1)]
     }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use base::{ConnInfo, Io, Shutdown};
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesOrdered, SelectAll};
-use resource::{Action as Permission, Caller, Context, ErrorKind, Protocol, Resource};
+use resource::{
+    Action as Permission, Caller, Context, ErrorKind, IdentityChanges, Protocol, Resource,
+};
 use tokio::time::sleep_until;
 
 use super::Identity;
@@ -50,6 +52,8 @@ pub(super) struct Connection<I> {
     /// Since when the socket has taken no byte although some are waiting.
     stalled_since: Option<Instant>,
     permissions_checked: Instant,
+    /// Of users and roles; none before CONNECT.
+    changes: IdentityChanges,
     end_of_stream: bool,
     counted: Counters,
 }
@@ -73,6 +77,7 @@ enum Done {
 enum Wake {
     Shutdown,
     Signal(Signal),
+    IdentitiesChanged,
     Done(Done),
     Published(Published),
     Batch(Batch),
@@ -99,6 +104,7 @@ impl<I: Io> Connection<I> {
             subscriptions: HashMap::new(),
             stalled_since: None,
             permissions_checked: now,
+            changes: IdentityChanges::never(),
             end_of_stream: false,
             counted: Counters::default(),
         }
@@ -186,12 +192,14 @@ impl<I: Io> Connection<I> {
             publishes,
             feeds,
             claim,
+            changes,
             ..
         } = self;
         tokio::select! {
             biased;
             () = shutdown => Wake::Shutdown,
             signal = signalled(claim.as_ref()) => Wake::Signal(signal),
+            () = changes.next() => Wake::IdentitiesChanged,
             done = operate(operation) => Wake::Done(done),
             Some(published) = publishes.next() => Wake::Published(published),
             Some(batch) = feeds.next(), if wants_publications => Wake::Batch(batch),
@@ -204,6 +212,7 @@ impl<I: Io> Connection<I> {
         match wake {
             Wake::Shutdown => self.session.close(CloseCause::ShuttingDown),
             Wake::Signal(signal) => self.handle_signal(signal),
+            Wake::IdentitiesChanged => self.check_permissions(),
             Wake::Done(done) => {
                 self.operation = None;
                 self.handle_done(done);
@@ -326,6 +335,7 @@ impl<I: Io> Connection<I> {
         self.context = Arc::new(context);
         self.claim = Some(admitted.claim);
         self.permissions_checked = now();
+        self.changes = self.broker.authenticator.changes();
         self.session
             .handle_authenticated(Ok(admitted.admission), now());
     }
@@ -389,8 +399,6 @@ impl<I: Io> Connection<I> {
             self.session.close(CloseCause::TakenOver);
         } else if signal.has(Signal::DISCONNECT) {
             self.session.close(CloseCause::Administrative);
-        } else if signal.has(Signal::RECHECK) {
-            self.check_permissions();
         }
     }
 
@@ -435,19 +443,25 @@ impl<I: Io> Connection<I> {
         self.session.handle_timeout(now);
     }
 
-    /// `realtime.md` §1.6: the user must still be there, and must still be allowed to read what it gets.
+    /// `realtime.md` §1.6: the user must still be there, and must still be allowed to read what it gets. The
+    /// attributes it may see were settled when it subscribed, so other permissions end the connection, too.
     fn check_permissions(&mut self) {
         self.permissions_checked = now();
+        let before = Arc::clone(&self.context);
         if !self.refresh_caller() {
             let text = "the user is gone or inactive".to_owned();
             return self.session.close(CloseCause::NotAuthorized(text));
         }
         let refused = self.subscriptions.values().find_map(|subscribed| {
-            let actions = &[Permission::Read];
-            subscribed.resource.authorize(&self.context, actions).err()
+            let resource = &*subscribed.resource;
+            if let Err(error) = resource.authorize(&self.context, &[Permission::Read]) {
+                return Some(error.message().to_owned());
+            }
+            let access = self.context.caller.table_access(resource);
+            let has_changed = access != before.caller.table_access(resource);
+            has_changed.then(|| "the permissions of the user have changed".to_owned())
         });
-        if let Some(error) = refused {
-            let text = error.message().to_owned();
+        if let Some(text) = refused {
             self.session.close(CloseCause::NotAuthorized(text));
         }
     }

@@ -39,7 +39,6 @@ pub(super) struct Signal(u8);
 impl Signal {
     pub(super) const TAKE_OVER: Self = Self(1);
     pub(super) const DISCONNECT: Self = Self(2);
-    pub(super) const RECHECK: Self = Self(4);
 
     pub(super) fn has(self, signal: Self) -> bool {
         self.0 & signal.0 != 0
@@ -99,14 +98,6 @@ impl Sessions {
                 true
             }
             None => false,
-        }
-    }
-
-    pub(super) fn signal_all(&self, signal: Signal) {
-        for shard in &self.shards {
-            lock(shard)
-                .values()
-                .for_each(|entry| entry.control.signal(signal));
         }
     }
 

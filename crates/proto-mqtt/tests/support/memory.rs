@@ -15,8 +15,9 @@ use futures_util::stream;
 use proto_mqtt::{Broker, CloseCause, Identity, MqttConfig, Version, serve};
 use resource::{
     Action, Answer, Authenticator, Body, Caller, Context, Credentials, Delivery, Error, Event,
-    EventKind, Exposure, Hub, Key, Methods, Permissions, Phase, Registry, Resource, Scope,
-    SourceId, SubscribeOptions, Subscription, User, Value, Write, WriteKind, WriteOutcome, Written,
+    EventKind, Exposure, Hub, IdentityChanges, Key, Methods, Permissions, Phase, Registry,
+    Resource, Scope, SourceId, SubscribeOptions, Subscription, User, Value, Write, WriteKind,
+    WriteOutcome, Written,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::watch;
@@ -191,11 +192,15 @@ impl Resource for Table {
 
 /// Users and passwords; a user may be removed.
 #[derive(Default)]
-pub struct Users(Mutex<HashMap<String, String>>);
+pub struct Users(Mutex<HashMap<String, String>>, watch::Sender<()>);
 
 impl Users {
     pub fn remove(&self, name: &str) {
         self.0.lock().unwrap().remove(name);
+    }
+
+    pub fn announce_change(&self) {
+        self.1.send_replace(());
     }
 }
 
@@ -226,6 +231,13 @@ impl Authenticator for Users {
         let name = caller.username()?;
         let known = &**name == "local" || self.0.lock().unwrap().contains_key(&**name);
         known.then(|| caller.clone())
+    }
+    fn changes(&self) -> IdentityChanges {
+        let changes = self.1.subscribe();
+        IdentityChanges::new(stream::unfold(changes, |mut changes| async {
+            changes.changed().await.ok()?;
+            Some(((), changes))
+        }))
     }
 }
 

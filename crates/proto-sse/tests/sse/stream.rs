@@ -11,8 +11,10 @@ use http_chain::{Chain, Request, Response, Stage};
 use proto_sse::{Sse, SseConfig};
 use resource::hub::QueueLimits;
 use resource::{
-    Answer, Authenticator, Caller, Credentials, Error, Exposure, Permissions, Registry, User,
+    Answer, Authenticator, Caller, Credentials, Error, Exposure, IdentityChanges, Permissions,
+    Registry, User,
 };
+use tokio::sync::watch;
 
 struct Fixture {
     table: Arc<Table>,
@@ -310,7 +312,14 @@ async fn s5_a_slow_reader_is_told_that_its_queue_overflowed() {
 }
 
 /// Says who a caller is now.
-struct Now(Mutex<Option<Caller>>);
+struct Now(Mutex<Option<Caller>>, watch::Sender<()>);
+
+impl Now {
+    fn tester() -> Self {
+        let caller = Caller::internal("tester");
+        Self(Mutex::new(Some(caller)), watch::Sender::default())
+    }
+}
 
 impl Authenticator for Now {
     fn authenticate<'a>(&'a self, _: &'a Credentials) -> Answer<'a, Caller> {
@@ -319,6 +328,14 @@ impl Authenticator for Now {
 
     fn refresh(&self, _: &Caller) -> Option<Caller> {
         self.0.lock().unwrap().clone()
+    }
+
+    fn changes(&self) -> IdentityChanges {
+        let changes = self.1.subscribe();
+        IdentityChanges::new(futures_util::stream::unfold(changes, |mut changes| async {
+            changes.changed().await.ok()?;
+            Some(((), changes))
+        }))
     }
 }
 
@@ -334,7 +351,7 @@ fn user(permissions: Permissions) -> Caller {
 async fn s5_a_stream_ends_when_its_permission_is_lost() {
     let no_longer_super = user(Permissions::default());
     for lost in [None, Some(no_longer_super), Some(Caller::Anonymous)] {
-        let now = Arc::new(Now(Mutex::new(Some(Caller::internal("tester")))));
+        let now = Arc::new(Now::tester());
         let authenticator = Arc::clone(&now);
         let config = SseConfig {
             keep_alive: Duration::from_secs(1000),
@@ -357,6 +374,28 @@ async fn s5_a_stream_ends_when_its_permission_is_lost() {
         assert_eq!(reader.block().await, None);
         assert!(start.elapsed() <= Duration::from_secs(71));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r15_a_permission_is_checked_when_users_change_and_not_only_by_time() {
+    let now = Arc::new(Now::tester());
+    let authenticator = Arc::clone(&now);
+    let fixture = fixture_with(QueueLimits::default(), SseConfig::default(), |sse| {
+        sse.with_authenticator(authenticator)
+    });
+    let mut reader = fixture.open("/Dog/").await;
+    let start = tokio::time::Instant::now();
+    now.1.send_replace(());
+    fixture.table.put("1", "Rex");
+    assert_eq!(reader.summary().await, event("put", "1", "Rex"));
+    *now.0.lock().unwrap() = None;
+    now.1.send_replace(());
+    let last = reader.block().await.unwrap();
+    assert_eq!(
+        last,
+        "event: unauthorized\ndata: {\"type\":\"unauthorized\"}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(1));
 }
 
 #[tokio::test]
