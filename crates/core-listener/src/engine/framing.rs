@@ -127,6 +127,11 @@ impl Scanner {
         Ok(())
     }
 
+    /// Whether every message that has begun has arrived.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.state == State::Between
+    }
+
     fn end_of_data(&mut self) {
         match self.state {
             State::Content(0) => self.state = State::Between,

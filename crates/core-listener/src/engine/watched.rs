@@ -15,7 +15,7 @@ use super::activity::Phase;
 use super::framing::{Scanner, Violation};
 use crate::stream::{Prefixed, Stream};
 
-/// How long a request without a body may go on after the client has ended its direction. hyper takes
+/// How long a request whose body has arrived may go on after the client has ended its direction. hyper takes
 /// that for a vanished client and drops the request at once, but a client that sends and then half-closes
 /// (`nc -N`) still waits for its answer, and looks the same.
 const HALF_CLOSE: Duration = Duration::from_secs(1);
@@ -92,7 +92,11 @@ impl Watched {
     /// Holds back the end of the input while its request is being answered.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let activity = &self.shared.activity;
-        if activity.is_http1() && activity.phase() == Phase::Busy && !activity.is_body_open() {
+        // A body that has arrived may still be on its way from hyper to the service.
+        let has_arrived = |scanner: &Scanner| scanner.is_between_messages();
+        let is_complete =
+            !activity.is_body_open() || self.scanner.as_ref().is_some_and(has_arrived);
+        if activity.is_http1() && activity.phase() == Phase::Busy && is_complete {
             let timer = self
                 .half_close
                 .get_or_insert_with(|| Box::pin(sleep(HALF_CLOSE)));

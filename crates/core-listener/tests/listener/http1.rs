@@ -177,6 +177,15 @@ async fn a_client_that_half_closes_gets_its_answer_and_one_that_is_gone_is_notic
     assert!(read_to_close(&mut client).await.ends_with("done"));
 
     let mut client = connect(&server).await;
+    let post =
+        "POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n";
+    send(&mut client, post).await;
+    assert!(read_head(&mut client).await.starts_with("HTTP/1.1 100 "));
+    send(&mut client, "ab").await;
+    client.shutdown().await.unwrap();
+    assert!(read_to_close(&mut client).await.ends_with("ab"));
+
+    let mut client = connect(&server).await;
     send(&mut client, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
     gate.entered().await;
     drop(client);
