@@ -74,6 +74,21 @@ impl Lines {
             .expect("a line within the time limit")
     }
 
+    /// Waits until the program has printed its last line.
+    ///
+    /// # Panics
+    ///
+    /// If it goes on for longer than the time limit.
+    pub fn wait_for_end(&self) {
+        loop {
+            match self.lines.recv_timeout(LIMIT) {
+                Ok(_) => {}
+                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("the program does not end"),
+            }
+        }
+    }
+
     /// The next line that `wanted` accepts; others are skipped.
     ///
     /// # Panics

@@ -8,6 +8,7 @@ pub mod command;
 pub mod http;
 pub mod motet;
 pub mod mqtt;
+pub mod mqtt_packets;
 pub mod wait;
 pub mod websocket;
 

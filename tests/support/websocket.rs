@@ -3,7 +3,9 @@
 use std::net::{SocketAddr, TcpStream};
 
 use serde_json::Value;
-use tungstenite::{Message, WebSocket};
+use tungstenite::client::IntoClientRequest as _;
+use tungstenite::handshake::HandshakeError;
+use tungstenite::{Error, Message, WebSocket};
 
 use crate::wait::LIMIT;
 
@@ -33,6 +35,49 @@ impl Client {
         tungstenite::client(format!("ws://{address}{path}"), stream)
             .map(|(socket, _)| Self(socket))
             .map_err(|error| error.to_string())
+    }
+
+    /// Connects to a path with an `Authorization` header.
+    ///
+    /// # Errors
+    ///
+    /// The HTTP status of a refusal.
+    ///
+    /// # Panics
+    ///
+    /// If there is no HTTP answer at all.
+    pub fn try_connect_as(
+        address: SocketAddr,
+        path: &str,
+        authorization: Option<&str>,
+    ) -> Result<Self, u16> {
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_read_timeout(Some(LIMIT)).expect("a timeout");
+        let mut request = format!("ws://{address}{path}")
+            .into_client_request()
+            .expect("a URL");
+        if let Some(authorization) = authorization {
+            let value = authorization.parse().expect("a header value");
+            request.headers_mut().insert("authorization", value);
+        }
+        match tungstenite::client(request, stream) {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(HandshakeError::Failure(Error::Http(response))) => Err(response.status().as_u16()),
+            Err(error) => panic!("{path}: {error}"),
+        }
+    }
+
+    /// Waits for the closing frame and gives its code; events before it are skipped.
+    ///
+    /// # Panics
+    ///
+    /// If none comes within the time limit.
+    pub fn close_code(&mut self) -> u16 {
+        loop {
+            if let Message::Close(Some(frame)) = self.0.read().expect("a message") {
+                return frame.code.into();
+            }
+        }
     }
 
     /// The next event envelope.
