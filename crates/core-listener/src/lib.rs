@@ -57,6 +57,7 @@ mod handle;
 mod listener;
 mod panics;
 mod server;
+mod sni;
 mod stats;
 mod stream;
 mod tls;
@@ -70,4 +71,6 @@ pub use crate::handle::{CloseReport, ServerHandle, ServerState};
 pub use crate::listener::Listener;
 pub use crate::server::Server;
 pub use crate::stats::ListenerStats;
-pub use crate::tls::{ClientAuth, ClientAuthorities, Identity, TlsAcceptor, TlsConfig, TlsError};
+pub use crate::tls::{
+    ClientAuth, ClientAuthorities, Identity, TicketKeys, TlsAcceptor, TlsConfig, TlsError,
+};

@@ -12,10 +12,12 @@ use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ProducesTickets, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
+
+use crate::sni::ByServerName;
 
 /// Why certificates, keys or TLS settings are refused. Every message names the file, or the setting's
 /// text when the PEM came from there.
@@ -202,17 +204,64 @@ pub enum ClientAuth {
 /// ```
 #[derive(Debug, Clone)]
 pub struct TlsConfig {
-    identity: Identity,
+    /// With the configured names of each; the first is the default.
+    identities: Vec<(Vec<String>, Identity)>,
     client_auth: ClientAuth,
+    ticket_keys: Option<TicketKeys>,
+}
+
+/// The keys of session tickets, which rotate every six hours. Settings that share them resume each other's
+/// sessions.
+#[derive(Debug, Clone)]
+pub struct TicketKeys(Arc<dyn ProducesTickets>);
+
+impl TicketKeys {
+    /// New random keys.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError::Unusable`] if there is no randomness.
+    pub fn new() -> Result<Self, TlsError> {
+        aws_lc_rs::Ticketer::new().map(Self).map_err(refused)
+    }
+}
+
+fn refused(source: rustls::Error) -> TlsError {
+    TlsError::Unusable {
+        origin: "the TLS settings".to_owned(),
+        source,
+    }
 }
 
 impl TlsConfig {
     /// Settings that present this identity to every client.
     pub fn new(identity: Identity) -> Self {
+        Self::with_hosts(Vec::new(), identity)
+    }
+
+    /// Settings whose first identity serves these names, and those of its certificate if there are none.
+    pub fn with_hosts(hosts: Vec<String>, identity: Identity) -> Self {
         Self {
-            identity,
+            identities: vec![(hosts, identity)],
             client_auth: ClientAuth::Off,
+            ticket_keys: None,
         }
+    }
+
+    /// Adds an identity for clients that ask by SNI for one of `hosts`, or for one of the DNS names in its
+    /// certificate if `hosts` is empty. `*.example.com` serves one label more. Of two that claim a name, one
+    /// that is not self-signed wins, then the earlier one. Who asks for no name, or an unknown one, gets the
+    /// first identity that is not self-signed, or the first.
+    pub fn identity(mut self, hosts: Vec<String>, identity: Identity) -> Self {
+        self.identities.push((hosts, identity));
+        self
+    }
+
+    /// Sets the keys of session tickets, to resume sessions across [`TlsAcceptor::replace`]. Do not carry
+    /// them over to other client authorities: a resumed session is not verified again. Default: new ones.
+    pub fn ticket_keys(mut self, keys: TicketKeys) -> Self {
+        self.ticket_keys = Some(keys);
+        self
     }
 
     /// Sets whether clients are asked for a certificate. Default: no.
@@ -227,10 +276,6 @@ impl TlsConfig {
     ///
     /// [`TlsError`] if the client authorities are empty or the TLS library refuses the settings.
     pub fn build(self) -> Result<Arc<ServerConfig>, TlsError> {
-        let refused = |source| TlsError::Unusable {
-            origin: "the TLS settings".to_owned(),
-            source,
-        };
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(refused)?;
@@ -243,8 +288,15 @@ impl TlsConfig {
                 builder.with_client_cert_verifier(client_verifier(authorities, true)?)
             }
         };
-        let mut config = builder.with_cert_resolver(Arc::new(OneIdentity(self.identity.0)));
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(refused)?;
+        let mut identities = self.identities.into_iter();
+        let (hosts, first) = identities.next().expect("the constructors give one");
+        let mut chooser = ByServerName::new(&hosts, first.0);
+        for (hosts, identity) in identities {
+            chooser.add(&hosts, identity.0);
+        }
+        let mut config = builder.with_cert_resolver(Arc::new(chooser));
+        let keys = self.ticket_keys.map_or_else(TicketKeys::new, Ok)?;
+        config.ticketer = keys.0;
         Ok(Arc::new(config))
     }
 }
@@ -262,15 +314,6 @@ fn client_verifier(
     builder
         .build()
         .map_err(|error| TlsError::ClientVerifier(error.to_string()))
-}
-
-#[derive(Debug)]
-struct OneIdentity(Arc<CertifiedKey>);
-
-impl ResolvesServerCert for OneIdentity {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
-    }
 }
 
 fn provider() -> Arc<CryptoProvider> {

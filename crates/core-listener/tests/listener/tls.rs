@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::support::*;
 use core_listener::{
-    ClientAuth, ClientAuthorities, HttpConfig, Identity, ServerHandle, TlsAcceptor, TlsConfig,
+    ClientAuth, ClientAuthorities, HttpConfig, Identity, ServerHandle, TicketKeys, TlsAcceptor,
+    TlsConfig,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -154,6 +155,55 @@ async fn a_session_ticket_is_good_on_every_worker() {
         get(&mut stream, "/x").await;
     }
     assert_eq!(total(&server, |stats| stats.tls_resumed), 15);
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn sni_chooses_among_certificates_and_an_unknown_name_is_not_refused() {
+    let authority = authority();
+    let (first, second) = (
+        authority.identity("localhost"),
+        authority.identity("*.example.com"),
+    );
+    let leaf = |identity: &Identity| format!("{identity:?}");
+    assert_eq!(leaf(&first), leaf(&second), "debug output shows no key");
+    let config = TlsConfig::new(first)
+        .identity(Vec::new(), second)
+        .build()
+        .unwrap();
+    let server = serve_tls(HttpConfig::default(), TlsAcceptor::new(config));
+    for (name, verifies) in [
+        ("localhost", true),
+        ("a.example.com", true),
+        ("elsewhere.org", false),
+    ] {
+        let client = TlsConnector::from(Arc::new(authority.client(&[], None)));
+        let name = ServerName::try_from(name).unwrap();
+        let result = within(client.connect(name.clone(), connect(&server).await)).await;
+        // An unknown name gets the default certificate, which the client then does not accept.
+        assert_eq!(result.is_ok(), verifies, "{name:?}");
+    }
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_session_outlives_a_replaced_certificate_if_the_ticket_keys_stay() {
+    let authority = authority();
+    let keys = TicketKeys::new().unwrap();
+    let config = |keys: &TicketKeys| {
+        let config = TlsConfig::new(authority.identity("localhost"));
+        config.ticket_keys(keys.clone()).build().unwrap()
+    };
+    let acceptor = TlsAcceptor::new(config(&keys));
+    let server = serve_tls(HttpConfig::default(), acceptor.clone());
+    let client = authority.client(&[], None);
+    for (keys, resumed) in [(&keys, 0), (&keys, 1), (&TicketKeys::new().unwrap(), 1)] {
+        acceptor.replace(config(keys));
+        let mut stream = handshake(&server, client.clone()).await.unwrap();
+        // The tickets come with the answer.
+        get(&mut stream, "/a").await;
+        assert_eq!(total(&server, |stats| stats.tls_resumed), resumed);
+    }
     server.shutdown(PATIENCE).await;
 }
 
