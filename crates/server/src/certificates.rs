@@ -7,10 +7,11 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use anyhow::Context as _;
-use core_listener::{ClientAuth, Identity, TlsAcceptor, TlsConfig};
+use core_listener::{ClientAuth, Identity, TicketKeys, TlsAcceptor, TlsConfig};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -18,12 +19,90 @@ use rcgen::{
 
 use crate::config::{Tls, TlsSource};
 
-/// The acceptor of all secure ports.
-///
-/// # Errors
-///
-/// If a file is missing or no certificate, or the key does not belong to the certificate; the error names it.
-pub fn acceptor(tls: &Tls) -> anyhow::Result<TlsAcceptor> {
+/// The certificates of all secure ports, as their files are now.
+pub struct Certificates {
+    entries: Vec<Tls>,
+    /// Kept over reloads, so that sessions are resumed.
+    ticket_keys: TicketKeys,
+    acceptor: TlsAcceptor,
+    /// What the files looked like when they were last loaded, and at the last look.
+    stamps: Mutex<(Stamps, Stamps)>,
+}
+
+/// Time of change and length of each file; none for one that cannot be seen.
+type Stamps = Vec<Option<(SystemTime, u64)>>;
+
+impl Certificates {
+    /// Loads all entries; the first start makes the default one.
+    ///
+    /// # Errors
+    ///
+    /// If a file is missing or no certificate, or a key does not belong to its certificate; the error names it.
+    pub fn new(entries: &[Tls]) -> anyhow::Result<Self> {
+        for entry in entries {
+            make_default(entry)?;
+        }
+        let ticket_keys = TicketKeys::new()?;
+        let stamps = stamps(entries);
+        Ok(Self {
+            acceptor: TlsAcceptor::new(load(entries, &ticket_keys)?),
+            stamps: Mutex::new((stamps.clone(), stamps)),
+            entries: entries.to_vec(),
+            ticket_keys,
+        })
+    }
+
+    /// For the listeners.
+    pub fn acceptor(&self) -> &TlsAcceptor {
+        &self.acceptor
+    }
+
+    /// Loads the files again. If they do not fit together, the earlier certificates stay and the error is logged.
+    pub fn reload(&self) {
+        match load(&self.entries, &self.ticket_keys) {
+            Ok(tls) => {
+                self.acceptor.replace(tls);
+                tracing::info!("loaded the certificates again");
+            }
+            Err(error) => tracing::error!("the certificates stay as they were: {error:#}"),
+        }
+    }
+
+    /// Loads the files again if they have changed and nobody has touched them since the look before, which
+    /// gives a certificate and its key the time to be replaced together.
+    pub fn reload_if_changed(&self) {
+        let now = stamps(&self.entries);
+        // Nothing that can panic runs under the lock.
+        let mut stamps = self
+            .stamps
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (loaded, seen) = &mut *stamps;
+        if now != *seen {
+            *seen = now;
+        } else if now != *loaded {
+            *loaded = now;
+            drop(stamps);
+            self.reload();
+        }
+    }
+}
+
+fn stamps(entries: &[Tls]) -> Stamps {
+    let files = entries
+        .iter()
+        .flat_map(|entry| [&entry.certificate, &entry.private_key]);
+    let stamp = |source: &TlsSource| match source {
+        TlsSource::File(path) => {
+            let metadata = fs::metadata(path).ok()?;
+            Some((metadata.modified().ok()?, metadata.len()))
+        }
+        TlsSource::Text(_) => None,
+    };
+    files.map(stamp).collect()
+}
+
+fn make_default(tls: &Tls) -> anyhow::Result<()> {
     if let (true, TlsSource::File(certificate), TlsSource::File(key)) =
         (tls.is_default, &tls.certificate, &tls.private_key)
         && !certificate.exists()
@@ -35,16 +114,21 @@ pub fn acceptor(tls: &Tls) -> anyhow::Result<TlsAcceptor> {
         make(directory)
             .with_context(|| format!("cannot make certificates in {}", directory.display()))?;
     }
-    Ok(TlsAcceptor::new(load(tls)?))
+    Ok(())
 }
 
-/// The TLS configuration from the files as they are now; used again for live reload.
-///
-/// # Errors
-///
-/// As [`acceptor`].
-pub fn load(tls: &Tls) -> anyhow::Result<Arc<rustls::ServerConfig>> {
-    let identity = match (&tls.certificate, &tls.private_key) {
+fn load(entries: &[Tls], ticket_keys: &TicketKeys) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let (first, others) = entries.split_first().context("no certificate")?;
+    let mut config = TlsConfig::with_hosts(first.hosts.clone(), identity(first)?);
+    for other in others {
+        config = config.identity(other.hosts.clone(), identity(other)?);
+    }
+    let config = config.client_auth(ClientAuth::Off);
+    Ok(config.ticket_keys(ticket_keys.clone()).build()?)
+}
+
+fn identity(tls: &Tls) -> anyhow::Result<Identity> {
+    Ok(match (&tls.certificate, &tls.private_key) {
         (TlsSource::File(certificate), TlsSource::File(key)) => {
             Identity::from_pem_files(certificate, key)?
         }
@@ -52,10 +136,7 @@ pub fn load(tls: &Tls) -> anyhow::Result<Arc<rustls::ServerConfig>> {
             &text("tls.certificate", certificate)?,
             &text("tls.privateKey", key)?,
         )?,
-    };
-    Ok(TlsConfig::new(identity)
-        .client_auth(ClientAuth::Off)
-        .build()?)
+    })
 }
 
 fn text(setting: &str, source: &TlsSource) -> anyhow::Result<String> {
@@ -142,29 +223,31 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str| TlsSource::File(dir.path().join("keys").join(name));
         let tls = Tls {
+            hosts: Vec::new(),
             certificate: file("certificate.pem"),
             private_key: file("privateKey.pem"),
             is_default: true,
         };
-        acceptor(&tls).unwrap();
+        Certificates::new(std::slice::from_ref(&tls)).unwrap();
         let key = dir.path().join("keys/privateKey.pem");
         assert_eq!(
             fs::metadata(&key).unwrap().permissions().mode() & 0o777,
             0o600
         );
         let before = fs::read(&key).unwrap();
-        acceptor(&tls).unwrap();
+        Certificates::new(std::slice::from_ref(&tls)).unwrap();
         assert_eq!(fs::read(&key).unwrap(), before);
     }
 
     #[test]
     fn a_configured_certificate_that_is_missing_is_named() {
         let tls = Tls {
+            hosts: Vec::new(),
             certificate: TlsSource::File("/nowhere/c.pem".into()),
             private_key: TlsSource::File("/nowhere/k.pem".into()),
             is_default: false,
         };
-        let error = format!("{:#}", acceptor(&tls).err().unwrap());
+        let error = format!("{:#}", Certificates::new(&[tls]).err().unwrap());
         assert!(error.contains("/nowhere/c.pem"), "{error}");
     }
 }

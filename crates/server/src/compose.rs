@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use auth::{AuthConfig, Directory};
-use core_listener::{ServerHandle, TlsAcceptor};
+use core_listener::ServerHandle;
 use resource::hub::QueueLimits;
 use resource::{Authenticator, Hub, Registry, Resource};
 use store::{Store, StoreConfig};
@@ -14,7 +14,7 @@ use telemetry::{LogConfig, Logs};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::application::{self, Host, Loaded};
-use crate::certificates;
+use crate::certificates::Certificates;
 use crate::chains::{self, Parts};
 use crate::config::Config;
 use crate::listeners;
@@ -22,6 +22,8 @@ use crate::root::{self, Root};
 
 /// Time that requests in flight are given after a signal to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How often the files of certificates are looked at; a change counts when two looks see the same.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_millis(750);
 /// Table of the hashes of loaded data records.
 const LOADER_HASHES: &str = "hdb_dataloader_hash";
 const ADMINISTRATOR: &str = "admin";
@@ -52,7 +54,7 @@ pub fn run(config: Config, application: Option<&Path>) -> anyhow::Result<()> {
 pub struct Running {
     config: Config,
     handle: ServerHandle,
-    acceptor: Option<TlsAcceptor>,
+    certificates: Option<Certificates>,
     store: Arc<Store>,
     _root: Root,
 }
@@ -77,8 +79,8 @@ impl Running {
         let directory = open_directory(&store, &config).await?;
         let registry = Arc::new(Registry::new());
         let loaded = load_applications(&config, application, &store, &registry).await?;
-        let acceptor = needs_tls(&config)
-            .then(|| certificates::acceptor(&config.tls))
+        let certificates = needs_tls(&config)
+            .then(|| Certificates::new(&config.tls))
             .transpose()?;
         let broker = listeners::broker(
             &config,
@@ -94,11 +96,15 @@ impl Running {
             broker,
         };
         let chains = chains::build(&parts, &loaded)?;
-        let handle = listeners::start(&parts, &chains, acceptor.as_ref())?;
+        let handle = listeners::start(
+            &parts,
+            &chains,
+            certificates.as_ref().map(Certificates::acceptor),
+        )?;
         Ok(Self {
             config,
             handle,
-            acceptor,
+            certificates,
             store,
             _root: root,
         })
@@ -147,12 +153,19 @@ impl Running {
         };
         let (mut terminate, mut interrupt, mut quit) = (next()?, next()?, next()?);
         let mut hangup = signal(SignalKind::hangup())?;
+        let mut look = tokio::time::interval(CERTIFICATE_INTERVAL);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = quit.recv() => break,
                 _ = hangup.recv() => self.reload(logs),
+                _ = look.tick() => {
+                    if let Some(certificates) = &self.certificates {
+                        certificates.reload_if_changed();
+                    }
+                }
             }
         }
         tracing::info!(
@@ -187,12 +200,8 @@ impl Running {
             Ok(()) => tracing::info!("reopened the log"),
             Err(error) => tracing::error!("cannot reopen the log: {error}"),
         }
-        let Some(acceptor) = &self.acceptor else {
-            return;
-        };
-        match certificates::load(&self.config.tls) {
-            Ok(tls) => acceptor.replace(tls),
-            Err(error) => tracing::error!("the certificate stays as it was: {error:#}"),
+        if let Some(certificates) = &self.certificates {
+            certificates.reload();
         }
     }
 }

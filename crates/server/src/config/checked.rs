@@ -43,7 +43,7 @@ pub struct Config {
     /// The application port.
     pub http: Http,
     /// Certificates.
-    pub tls: Tls,
+    pub tls: Vec<Tls>,
     /// Worker threads.
     pub workers: NonZeroU16,
     /// The Operations API.
@@ -106,9 +106,11 @@ pub struct Cors {
     pub allow_headers: String,
 }
 
-/// `tls`.
+/// `tls`, or one entry of it.
 #[derive(Debug, Clone)]
 pub struct Tls {
+    /// Server names that get this certificate; those in the certificate when empty.
+    pub hosts: Vec<String>,
     /// Certificate chain.
     pub certificate: TlsSource,
     /// Private key.
@@ -195,7 +197,7 @@ impl Config {
             mode,
             components_root: under(&file.components_root, "components")?,
             http: check_http(&file.http)?,
-            tls: check_tls(&file.tls, &root),
+            tls: check_tls(&file.tls, &root)?,
             workers: check_workers(&file.threads)?,
             operations: check_operations(&file, &root)?,
             mqtt: check_mqtt(&file.mqtt)?,
@@ -245,13 +247,32 @@ fn check_http(http: &file::Http) -> Result<Http, ConfigError> {
     })
 }
 
-fn check_tls(tls: &file::Tls, root: &std::path::Path) -> Tls {
+fn check_tls(tls: &file::TlsEntries, root: &std::path::Path) -> Result<Vec<Tls>, ConfigError> {
+    let entries = match tls {
+        file::TlsEntries::One(one) => std::slice::from_ref(one),
+        file::TlsEntries::Many(many) => many,
+    };
+    if entries.is_empty() {
+        let expected = "a section, or a list of at least one";
+        return Err(ConfigError::wrong("tls", "[]", expected));
+    }
+    Ok(entries.iter().map(|entry| tls_entry(entry, root)).collect())
+}
+
+fn tls_entry(tls: &file::Tls, root: &std::path::Path) -> Tls {
     let source = |given: &Option<String>, default: &str| match given {
         Some(text) if text.contains("-----BEGIN") => TlsSource::Text(text.clone()),
         Some(path) => TlsSource::File(PathBuf::from(path)),
         None => TlsSource::File(root.join("keys").join(default)),
     };
     Tls {
+        hosts: match &tls.host {
+            None => Vec::new(),
+            Some(OneOrMany::One(text)) => {
+                text.split(',').map(|host| host.trim().to_owned()).collect()
+            }
+            Some(OneOrMany::Many(hosts)) => hosts.iter().flatten().cloned().collect(),
+        },
         certificate: source(&tls.certificate, "certificate.pem"),
         private_key: source(&tls.private_key, "privateKey.pem"),
         is_default: tls.certificate.is_none() && tls.private_key.is_none(),

@@ -58,6 +58,16 @@ pub enum Threads {
     Section(ThreadsSection),
 }
 
+/// `tls` as one section, or as a list of sections of which the server name chooses one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TlsEntries {
+    /// One certificate.
+    One(Tls),
+    /// Several.
+    Many(Vec<Tls>),
+}
+
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty = $default:expr,)* }) => {
         $(#[$doc])*
@@ -83,7 +93,7 @@ section! {
         /// The application port.
         http: Http = Http::default(),
         /// Certificates of all secure ports.
-        tls: Tls = Tls::default(),
+        tls: TlsEntries = TlsEntries::One(Tls::default()),
         /// Worker threads.
         threads: Threads = Threads::Section(ThreadsSection::default()),
         /// The Operations API.
@@ -144,6 +154,9 @@ section! {
         private_key: Option<String> = None,
         /// Authority in PEM; `<rootPath>/keys/ca.pem` when absent.
         certificate_authority: Option<String> = None,
+        /// Server names that get this certificate; those in the certificate when absent.
+        #[serde(alias = "hosts", alias = "hostname", alias = "hostnames")]
+        host: Option<OneOrMany> = None,
     }
 }
 

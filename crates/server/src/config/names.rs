@@ -61,6 +61,9 @@ fn walk(dict: &Dict, path: &mut Vec<String>, leaves: &mut Vec<Known>) {
     }
 }
 
+/// What Harper's versions call the names of a certificate.
+const TLS_HOSTS: [&str; 3] = ["hosts", "hostname", "hostnames"];
+
 /// Messages for the keys of `given` that no known key has, each with the nearest known one.
 pub(super) fn unknown(given: &Dict, source: &str) -> Vec<String> {
     let known = known();
@@ -82,6 +85,13 @@ fn find_unknown(
         let section = known.iter().any(|key| key.0.starts_with(path));
         match value {
             Value::Dict(_, inner) if section => find_unknown(inner, path, known, source, messages),
+            Value::Array(_, entries) if *path == ["tls"] => {
+                for entry in entries.iter().filter_map(Value::as_dict) {
+                    find_unknown(entry, path, known, source, messages);
+                }
+            }
+            // The other spellings of `tls.host`.
+            _ if path[0] == "tls" && TLS_HOSTS.contains(&path[1..].concat().as_str()) => {}
             _ if leaf || OPEN_SECTIONS.contains(&path[0].as_str()) => {}
             _ if path.len() == 1 && ACCEPTED.contains(&name.as_str()) => {
                 messages.push(format!(

@@ -1,0 +1,200 @@
+//! Certificates of the running server, seen by curl and `openssl s_client`.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use motet_tests::{Builder, Motet, command, eventually};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tempfile::TempDir;
+
+/// An authority and a directory with what it has signed.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    directory: TempDir,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "test authority");
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("ca.pem"), issuer.pem()).unwrap();
+        Self { issuer, directory }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes `FILE.pem` and `FILE.key` for these DNS names; the common name is that of the file.
+    fn issue(&self, file: &str, common_name: &str, names: &[&str]) {
+        let (certificate, key) = self.pair(common_name, names);
+        std::fs::write(self.file(&format!("{file}.pem")), certificate).unwrap();
+        std::fs::write(self.file(&format!("{file}.key")), key).unwrap();
+    }
+
+    fn pair(&self, common_name: &str, names: &[&str]) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// A server whose `tls` section lists these files, each with its `host` lines.
+    fn serve(&self, root: &Path, entries: &[(&str, &str)]) -> Motet {
+        let mut text = String::from("http:\n  securePort: 127.0.0.1:0\ntls:\n");
+        for (file, host) in entries {
+            let path = |extension: &str| {
+                self.file(&format!("{file}.{extension}"))
+                    .display()
+                    .to_string()
+            };
+            text += &format!(
+                "  - certificate: {}\n    privateKey: {}\n",
+                path("pem"),
+                path("key")
+            );
+            text += host;
+        }
+        std::fs::write(root.join("motet.yaml"), text).unwrap();
+        Builder::new().root(root).start()
+    }
+}
+
+/// What `openssl s_client` prints of a connection.
+fn s_client(motet: &Motet, more: &[&str]) -> String {
+    let address = motet.address("http.securePort").to_string();
+    let output = Command::new("openssl")
+        .args(["s_client", "-connect", &address])
+        .args(more)
+        .stdin(Stdio::null())
+        .output()
+        .expect("openssl runs");
+    let streams = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&streams).into_owned()
+}
+
+/// The common name of the certificate that a client with this server name gets.
+fn common_name(motet: &Motet, server_name: Option<&str>) -> String {
+    let output = match server_name {
+        Some(name) => s_client(motet, &["-servername", name]),
+        None => s_client(motet, &["-noservername"]),
+    };
+    let subject = output
+        .lines()
+        .find_map(|line| line.strip_prefix("subject="));
+    let subject = subject.unwrap_or_else(|| panic!("no subject: {output}"));
+    let name = subject.split("CN").nth(1).unwrap();
+    name.trim_start_matches([' ', '=']).to_owned()
+}
+
+#[test]
+fn the_server_name_chooses_the_certificate() {
+    let (authority, root) = (Authority::new(), TempDir::new().unwrap());
+    authority.issue("first", "first", &["first.example"]);
+    authority.issue("wild", "wild", &["*.example.com"]);
+    authority.issue("exact", "exact", &["a.example.com"]);
+    authority.issue("hosts", "hosts", &["unused.example"]);
+    let motet = authority.serve(
+        root.path(),
+        &[
+            ("first", ""),
+            ("wild", ""),
+            ("exact", ""),
+            ("hosts", "    hosts: [b.example.org, '*.c.example.org']\n"),
+        ],
+    );
+    for (name, expected) in [
+        (Some("first.example"), "first"),
+        (Some("a.example.com"), "exact"),
+        (Some("z.example.com"), "wild"),
+        (Some("y.z.example.com"), "first"),
+        (Some("b.example.org"), "hosts"),
+        (Some("x.c.example.org"), "hosts"),
+        (Some("unused.example"), "first"),
+        (Some("elsewhere.example"), "first"),
+        (None, "first"),
+    ] {
+        assert_eq!(common_name(&motet, name), expected, "{name:?}");
+    }
+    // curl verifies the name and the chain.
+    let port = motet.address("http.securePort").port();
+    let url = format!("https://z.example.com:{port}/nowhere");
+    let resolve = format!("z.example.com:{port}:127.0.0.1");
+    let authorities = authority.file("ca.pem").display().to_string();
+    let status = command::output(
+        "curl",
+        &[
+            "-sS",
+            "--cacert",
+            &authorities,
+            "--resolve",
+            &resolve,
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            &url,
+        ],
+    );
+    assert_eq!(status, "404");
+}
+
+#[test]
+fn changed_files_are_served_without_restart_and_a_pair_that_does_not_fit_is_refused() {
+    let (authority, root) = (Authority::new(), TempDir::new().unwrap());
+    authority.issue("site", "before", &["localhost"]);
+    let mut motet = authority.serve(root.path(), &[("site", "")]);
+    assert_eq!(common_name(&motet, Some("localhost")), "before");
+    let session = authority.file("session").display().to_string();
+    let full = s_client(&motet, &["-tls1_2", "-sess_out", &session]);
+    assert!(full.contains("New, TLSv1.2"), "{full}");
+
+    authority.issue("site", "after", &["localhost"]);
+    eventually("the new certificate", || {
+        (common_name(&motet, Some("localhost")) == "after").then_some(())
+    });
+    let resumed = s_client(&motet, &["-tls1_2", "-sess_in", &session]);
+    assert!(resumed.contains("Reused, TLSv1.2"), "{resumed}");
+
+    let (certificate, _) = authority.pair("another", &["localhost"]);
+    std::fs::write(authority.file("site.pem"), certificate).unwrap();
+    eventually("the complaint about the pair", || {
+        motet
+            .output()
+            .contains("the certificates stay as they were")
+            .then_some(())
+    });
+    assert!(
+        motet.output().contains("site.key"),
+        "the message names the file"
+    );
+    assert_eq!(common_name(&motet, Some("localhost")), "after");
+}
+
+#[test]
+fn tls_1_2_and_1_3_are_served_and_nothing_older() {
+    let (authority, root) = (Authority::new(), TempDir::new().unwrap());
+    authority.issue("site", "site", &["localhost"]);
+    let motet = authority.serve(root.path(), &[("site", "")]);
+    for (version, name) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let output = s_client(&motet, &[version]);
+        assert!(output.contains(&format!("New, {name}")), "{output}");
+    }
+    for version in ["-tls1", "-tls1_1"] {
+        // Level 0 lets the client offer what nobody should accept.
+        let output = s_client(&motet, &[version, "-cipher", "ALL:@SECLEVEL=0"]);
+        let is_refused = output.contains("no peer certificate") && output.contains("SSL alert");
+        assert!(is_refused, "{output}");
+    }
+    assert_eq!(common_name(&motet, None), "site");
+}
