@@ -115,7 +115,8 @@ impl Call {
     }
 
     fn set_allow(&self, response: &mut Response) {
-        let allow = verb::allow(self.resource.methods());
+        let address = self.address().ok();
+        let allow = verb::allow(self.resource.methods(), address.as_ref());
         let allow = HeaderValue::try_from(allow).expect("names of methods are visible ASCII");
         response.headers_mut().insert(header::ALLOW, allow);
     }

@@ -3,6 +3,8 @@
 use http::Method;
 use resource::Methods;
 
+use crate::address::{Address, Place};
+
 /// A method this interface recognizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
@@ -68,10 +70,26 @@ impl Verb {
             Self::Copy | Self::Move | Self::Trace | Self::Brew => false,
         }
     }
+
+    /// Whether a resource with these methods answers it at this address.
+    fn is_at(self, methods: Methods, address: &Address) -> bool {
+        let is_record = matches!(address.place, Place::Record(_));
+        match self {
+            // A property can be read, and nothing else.
+            Self::Get | Self::Head | Self::Options => self.is_in(methods),
+            _ if address.property.is_some() => false,
+            Self::Post if is_record => methods.post,
+            Self::Patch => is_record && methods.patch,
+            Self::Query => !is_record && methods.get,
+            Self::Put => address.place != Place::Resource && methods.put,
+            _ => self.is_in(methods),
+        }
+    }
 }
 
-/// The value of `Allow`: what is implemented. TRACE is not among it, as it is never answered.
-pub(crate) fn allow(methods: Methods) -> String {
+/// The value of `Allow`: what is implemented at this address, or anywhere if the address cannot be read.
+/// TRACE is not among it, as it is never answered.
+pub(crate) fn allow(methods: Methods, address: Option<&Address>) -> String {
     let verbs = [
         Verb::Get,
         Verb::Head,
@@ -84,7 +102,10 @@ pub(crate) fn allow(methods: Methods) -> String {
     ];
     let allowed: Vec<&str> = verbs
         .into_iter()
-        .filter(|verb| verb.is_in(methods))
+        .filter(|verb| match address {
+            Some(address) => verb.is_at(methods, address),
+            None => verb.is_in(methods),
+        })
         .map(Verb::name)
         .collect();
     allowed.join(", ")

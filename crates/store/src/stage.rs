@@ -504,9 +504,10 @@ fn check_precondition(precondition: &Precondition, current: Option<&Stored>) -> 
     if let Some(list) = &precondition.if_match
         && !(listed(list) || (list.is_empty() && version.is_some()))
     {
-        return Err(Error::precondition_failed(
-            "The record does not have the version that If-Match asks for",
-        ));
+        return Err(Error::precondition_failed(match version {
+            Some(_) => "The record does not have the version that If-Match asks for",
+            None => "The record does not exist, as If-Match requires",
+        }));
     }
     if let Some(list) = &precondition.if_none_match
         && (listed(list) || (list.is_empty() && version.is_some()))
