@@ -1,12 +1,13 @@
 //! Who asks: from the `Authorization` field or the origin of the connection to a [`Caller`].
 //!
 //! This module knows the syntax of HTTP; whether credentials are right is for the
-//! [`Authenticator`] to say. Order of evaluation: the field, if there is one, and nothing else; then
-//! trust in local peers; then nobody. Anonymous requests go on, since resources decide what they allow.
+//! [`Authenticator`] to say. Order of evaluation: a client certificate, if it stands for a user; then the
+//! field, if there is one, and nothing else; then trust in local peers; then nobody. Anonymous requests go on, since resources decide what they allow.
 //!
-//! Not built yet: client certificates as identity, and cookie sessions.
+//! Not built yet: cookie sessions.
 
 mod authorization;
+mod certificate;
 mod local_trust;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use resource::identity::{Authenticator, Credentials};
 use resource::{Caller, ErrorKind};
 
 use self::authorization::Authorization;
+pub use self::certificate::CertificateUser;
 use crate::chain::Next;
 use crate::exchange::Exchange;
 use crate::request::Request;
@@ -56,6 +58,7 @@ pub struct LocalTrust {
 pub struct Authentication {
     authenticator: Arc<dyn Authenticator>,
     trust: LocalTrust,
+    certificate_user: CertificateUser,
 }
 
 impl Authentication {
@@ -64,7 +67,15 @@ impl Authentication {
         Self {
             authenticator,
             trust: LocalTrust::default(),
+            certificate_user: CertificateUser::default(),
         }
+    }
+
+    /// Which user a verified client certificate stands for; it wins over the field. Default: none.
+    #[must_use]
+    pub fn with_certificate_user(mut self, user: CertificateUser) -> Self {
+        self.certificate_user = user;
+        self
     }
 
     /// Trusts these local peers.
@@ -75,6 +86,13 @@ impl Authentication {
     }
 
     async fn identify(&self, exchange: &Exchange, request: &Request) -> Result<Caller, Refusal> {
+        if let Some(credentials) = self.certificate_user.credentials(exchange) {
+            let answer = self.authenticator.authenticate(&credentials).await;
+            return answer.map_err(|error| Refusal {
+                error,
+                is_bearer: false,
+            });
+        }
         let credentials = match Authorization::of(request.headers()) {
             Authorization::Absent => return self.identify_local(exchange, request).await,
             Authorization::Anonymous => return Ok(Caller::Anonymous),
