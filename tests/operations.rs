@@ -4,6 +4,7 @@
 use motet_tests::http::{curl, operation};
 use motet_tests::{Builder, Motet};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 fn start() -> Motet {
     Builder::new().start()
@@ -508,4 +509,184 @@ fn operations_1_the_unix_socket_answers_the_same_without_credentials() {
         text.contains("database 'inventory' successfully created"),
         "{text}"
     );
+}
+
+/// A dynamic table `data.T` with the key `id`.
+fn with_dynamic_table() -> Motet {
+    let motet = start();
+    let create = json!({ "operation": "create_table", "table": "T", "primary_key": "id" });
+    assert_eq!(operation(&motet.operations_url(), &create).0, 200);
+    motet
+}
+
+/// The keys that a condition finds.
+fn found(motet: &Motet, attribute: &str, comparator: &str, value: &Value) -> Vec<Value> {
+    let body = json!({ "operation": "search_by_conditions", "table": "T", "get_attributes": ["id"],
+        "conditions": [{ "attribute": attribute, "comparator": comparator, "value": value }] });
+    let (status, answer) = operation(&motet.operations_url(), &body);
+    assert_eq!(status, 200, "{answer}");
+    let rows = answer.as_array().unwrap();
+    rows.iter().map(|row| row["id"].clone()).collect()
+}
+
+#[test]
+fn storage_18_1_keys_of_a_dynamic_table_are_increasing_numbers() {
+    let motet = with_dynamic_table();
+    let insert = json!({ "operation": "insert", "table": "T", "records": [{}] });
+    let mut keys = Vec::new();
+    for _ in 0..3 {
+        let (_, answer) = operation(&motet.operations_url(), &insert);
+        keys.push(answer["inserted_hashes"][0].as_i64().unwrap());
+    }
+    assert!(keys.is_sorted_by(|one, next| one < next), "{keys:?}");
+}
+
+#[test]
+fn storage_18_3_zero_and_texts_of_zeros_are_different_keys() {
+    let motet = with_dynamic_table();
+    let insert = json!({ "operation": "insert", "table": "T",
+        "records": [{ "id": 0 }, { "id": "011" }, { "id": "00011" }] });
+    let (_, answer) = operation(&motet.operations_url(), &insert);
+    assert_eq!(answer["message"], "inserted 3 of 3 records");
+    let keys = found(&motet, "id", "starts_with", &json!("0"));
+    assert_eq!(keys, ["00011", "011"]);
+}
+
+#[test]
+fn storage_18_4_comparisons_leave_null_out_and_equals_null_finds_it() {
+    let motet = with_dynamic_table();
+    let ages = json!([5, 5, 8, 4, 6, 4, 1, 3, 9, 7, null]);
+    let ages = ages.as_array().unwrap().iter().enumerate();
+    let records: Vec<_> = ages
+        .map(|(index, age)| json!({ "id": index + 1, "age": age }))
+        .collect();
+    let insert = json!({ "operation": "insert", "table": "T", "records": records });
+    assert_eq!(operation(&motet.operations_url(), &insert).0, 200);
+    for (comparator, value, count) in [
+        ("greater_than", json!(4), 6),
+        ("greater_than_equal", json!(4), 8),
+        ("less_than", json!(4), 2),
+        ("less_than_equal", json!(4), 4),
+        ("between", json!([2, 5]), 5),
+        ("between", json!([5, 5]), 2),
+        ("equals", json!(null), 1),
+    ] {
+        let keys = found(&motet, "age", comparator, &value);
+        assert_eq!(keys.len(), count, "{comparator} {value}: {keys:?}");
+    }
+}
+
+#[test]
+fn storage_18_6_a_sealed_table_takes_nothing_undeclared_and_nothing_of_that_request() {
+    let application = TempDir::new().unwrap();
+    let schema = "type Strict @table @export @sealed { id: ID @primaryKey  name: String }
+        type Timed @table @export { id: ID @primaryKey  changed: String @updatedTime }";
+    let motet = Builder::new().schema(&application, schema).start();
+    run(
+        &motet,
+        &[
+            (
+                json!({ "operation": "insert", "table": "Strict",
+                    "records": [{ "id": "1", "name": "x" }, { "id": "2", "extra": 1 }] }),
+                400,
+                error("Property extra is not allowed"),
+            ),
+            (
+                json!({ "operation": "search_by_value", "table": "Strict", "attribute": "id", "value": "*" }),
+                200,
+                json!([]),
+            ),
+        ],
+    );
+    // Vector 11: the time of a change is the server's, in the declared type.
+    let insert = json!({ "operation": "insert", "table": "Timed",
+        "records": [{ "id": "1", "changed": "yesterday" }] });
+    assert_eq!(operation(&motet.operations_url(), &insert).0, 200);
+    let (_, text) = curl("GET", &motet.url("/Timed/1.changed"), None, &[]);
+    assert!(text.starts_with("\"2") && text.ends_with("Z\""), "{text}");
+}
+
+#[test]
+fn operations_3_3_a_refusal_lists_what_is_missing_and_hides_what_is_not_for_this_role() {
+    let motet = with_items();
+    let url = motet.operations_url();
+    let role = json!({ "operation": "add_role", "role": "clerk", "permission": {
+        "super_user": false, "inventory": { "tables": { "Item": {
+            "read": true, "insert": true, "update": false, "delete": false, "attribute_permissions": [
+                { "attribute_name": "sku", "read": true, "insert": true, "update": false },
+                { "attribute_name": "qty", "read": false, "insert": true, "update": false } ] } } } } });
+    let user = json!({ "operation": "add_user", "role": "clerk", "username": "joe", "password": "secret",
+        "active": true });
+    assert_eq!(operation(&url, &role).0, 200);
+    assert_eq!(operation(&url, &user).0, 200);
+    let item = |more: Value| {
+        let mut body = json!({ "database": "inventory", "table": "Item" });
+        let more = more.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(more);
+        body
+    };
+    let missing = |table: Value, attributes: Value, items: Value| {
+        let access = json!([{ "schema": "inventory", "table": "Item",
+            "required_table_permissions": table, "required_attribute_permissions": attributes }]);
+        (access, items)
+    };
+    let none = json!([]);
+    let rows = [
+        (
+            json!({ "operation": "create_database", "database": "x" }),
+            (
+                json!(["Operation 'createSchema' is restricted to 'super_user' roles"]),
+                none.clone(),
+            ),
+        ),
+        (
+            json!({ "operation": "system_information" }),
+            (
+                json!(["Operation 'systemInformation' is restricted to 'super_user' roles"]),
+                none.clone(),
+            ),
+        ),
+        (
+            item(json!({ "operation": "update", "records": [{ "id": "a1", "sku": "x" }] })),
+            missing(json!(["update"]), none.clone(), none.clone()),
+        ),
+        (
+            item(json!({ "operation": "delete", "ids": ["a1"] })),
+            missing(json!(["delete"]), none.clone(), none.clone()),
+        ),
+        (
+            item(json!({ "operation": "insert", "records": [{ "id": "b", "color": "x" }] })),
+            (
+                none.clone(),
+                json!(["Attribute 'color' does not exist on 'inventory.Item'"]),
+            ),
+        ),
+        (
+            item(json!({ "operation": "search_by_id", "ids": ["a1"], "get_attributes": ["qty"] })),
+            missing(
+                none.clone(),
+                json!([{ "attribute_name": "qty", "required_permissions": ["read"] }]),
+                none.clone(),
+            ),
+        ),
+        (
+            json!({ "operation": "insert", "database": "inventory", "table": "Secret", "records": [{}] }),
+            (
+                none.clone(),
+                json!(["Table 'inventory.Secret' does not exist"]),
+            ),
+        ),
+    ];
+    for (body, (access, items)) in rows {
+        let (status, text) = curl("POST", &url, Some(&body), &["-u", "joe:secret"]);
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        let expected = json!({
+            "error": "This operation is not authorized due to role restrictions and/or invalid database items",
+            "unauthorized_access": access, "invalid_schema_items": items });
+        assert_eq!((status, answer), (403, expected), "{body}");
+    }
+    let all = item(json!({ "operation": "search_by_id", "ids": ["a1"], "get_attributes": ["*"] }));
+    let (_, text) = curl("POST", &url, Some(&all), &["-u", "joe:secret"]);
+    let answer: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(answer, json!([{ "id": "a1", "sku": "S-1" }]));
 }
