@@ -137,7 +137,9 @@ impl Session {
         earlier: &HashMap<&str, SubscriptionKey>,
         requested: usize,
     ) -> Result<SubscriptionKey, Refusal> {
-        let filter = TopicFilter::parse(text, self.v().is_v5())
+        // T5: what follows is a query and no part of the filter.
+        let topic = text.split_once('?').map_or(text, |(topic, _)| topic);
+        let filter = TopicFilter::parse(topic, self.v().is_v5())
             .map_err(|error| Refusal::new(ReasonCode::TopicFilterInvalid, error.to_string()))?;
         if filter.share_name.is_some() {
             return Err(Refusal::new(
