@@ -75,6 +75,18 @@ pub struct MessageProperties {
     pub qos: Option<u8>,
 }
 
+impl MessageProperties {
+    fn approximate_bytes(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let pair = |(name, value): &(String, String)| name.len() + value.len();
+        text(&self.content_type)
+            + text(&self.response_topic)
+            + self.correlation_data.as_ref().map_or(0, Bytes::len)
+            + self.user_properties.iter().map(pair).sum::<usize>()
+            + size_of::<Self>()
+    }
+}
+
 /// One committed change, shared by all workers.
 #[derive(Debug, Clone)]
 pub struct Event {
@@ -125,6 +137,17 @@ impl Event {
     }
 }
 
+impl Event {
+    /// About as many bytes as it takes in memory, for bounds on what may wait.
+    pub fn approximate_bytes(&self) -> usize {
+        let properties = self.properties.as_ref();
+        let bodies = self.body.iter().chain(&self.delta);
+        bodies.map(Body::approximate_bytes).sum::<usize>()
+            + properties.map_or(0, |properties| properties.approximate_bytes())
+            + size_of::<Self>()
+    }
+}
+
 /// Why a subscriber gets an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -142,6 +165,8 @@ pub struct Delivery {
     pub event: Arc<Event>,
     /// Why it is delivered.
     pub phase: Phase,
+    /// Without the encodings.
+    approximate_bytes: usize,
     encodings: Mutex<Vec<(u64, Bytes)>>,
 }
 
@@ -149,10 +174,15 @@ impl Delivery {
     /// A delivery without encodings yet.
     pub fn new(event: Arc<Event>, phase: Phase) -> Self {
         Self {
+            approximate_bytes: event.approximate_bytes(),
             event,
             phase,
             encodings: Mutex::new(Vec::new()),
         }
+    }
+
+    pub(crate) fn approximate_bytes(&self) -> usize {
+        self.approximate_bytes
     }
 
     /// The bytes of one encoding, made by `encode` the first time they are asked for.

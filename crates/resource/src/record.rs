@@ -37,6 +37,13 @@ impl Body {
             Self::Document(document) => document.json(),
         }
     }
+    /// About as many bytes as it takes in memory, for bounds on what may wait.
+    pub fn approximate_bytes(&self) -> usize {
+        match self {
+            Self::Value(value) => value.approximate_bytes(),
+            Self::Document(document) => document.json().len(),
+        }
+    }
     /// The whole content as a value.
     pub fn to_value(&self) -> Value {
         match self {

@@ -109,6 +109,21 @@ pub enum Value {
 }
 
 impl Value {
+    /// About as many bytes as it takes in memory, for bounds on what may wait.
+    pub fn approximate_bytes(&self) -> usize {
+        let content = match self {
+            Self::String(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::BigInt(number) => usize::try_from(number.bits() / 8).unwrap_or(usize::MAX),
+            Self::Array(items) => items.iter().map(Self::approximate_bytes).sum(),
+            Self::Map(map) => map
+                .iter()
+                .map(|(name, value)| name.len() + value.approximate_bytes())
+                .sum(),
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Float(_) | Self::Date(_) => 0,
+        };
+        content.saturating_add(size_of::<Self>())
+    }
     /// The text of a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {

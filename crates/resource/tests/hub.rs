@@ -254,6 +254,32 @@ fn o8_a_queue_full_of_messages_ends_the_subscription_and_no_other() {
 }
 
 #[test]
+fn o8_a_queue_is_bounded_by_bytes_too() {
+    let limits = QueueLimits {
+        subscriber_bytes: 1 << 20,
+        ..QueueLimits::default()
+    };
+    let hub = Hub::with_limits(1, limits);
+    let source = SourceId::next();
+    let mut slow = live(&hub, source, &Scope::All);
+    let big = |kind, key: &str, time| {
+        let body = Body::from(Value::from("x".repeat(300_000)));
+        let event = Event::clone(&event(source, kind, Some(key), time));
+        Arc::new(Event {
+            body: Some(body),
+            ..event
+        })
+    };
+    hub.publish(&[1, 2, 3, 4, 5, 6, 7, 8].map(|time| big(EventKind::Put, "a", time)));
+    dispatch(&hub);
+    assert_eq!(hub.statistics().overflows, 0, "states of one record");
+    assert_eq!(ready(&mut slow).last(), Some(&8));
+    hub.publish(&[9, 10, 11, 12, 13].map(|time| big(EventKind::Message, "a", time)));
+    dispatch(&hub);
+    assert!(matches!(poll(pin!(slow.next())), Poll::Ready(Err(_))));
+}
+
+#[test]
 fn a_mailbox_that_overflows_ends_its_subscriptions_instead_of_hiding_a_gap() {
     let limits = QueueLimits {
         mailbox_events: 10,

@@ -11,6 +11,9 @@ use crate::{Delivery, Error};
 pub struct QueueLimits {
     /// Events one subscriber may have waiting; default 10,000.
     pub subscriber_events: usize,
+    /// Bytes of events, about, that one subscriber may have waiting before one more is too many; default 16 MiB.
+    /// Subscribers of one worker share the events.
+    pub subscriber_bytes: usize,
     /// Events one worker may have waiting for distribution; default 262,144.
     pub mailbox_events: usize,
 }
@@ -19,6 +22,7 @@ impl Default for QueueLimits {
     fn default() -> Self {
         Self {
             subscriber_events: 10_000,
+            subscriber_bytes: 16 << 20,
             mailbox_events: 262_144,
         }
     }
@@ -35,13 +39,16 @@ pub(super) enum Pushed {
 }
 
 pub(super) struct Queue {
-    limit: usize,
+    events_limit: usize,
+    bytes_limit: usize,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     deliveries: VecDeque<Arc<Delivery>>,
+    /// What they take, about.
+    bytes: usize,
     overflowed: bool,
     closed: bool,
     /// Raw events are deltas, which no newer event replaces.
@@ -52,7 +59,8 @@ struct State {
 impl Queue {
     pub(super) fn new(limits: QueueLimits) -> Arc<Self> {
         Arc::new(Self {
-            limit: limits.subscriber_events.max(1),
+            events_limit: limits.subscriber_events.max(1),
+            bytes_limit: limits.subscriber_bytes.max(1),
             state: Mutex::new(State::default()),
         })
     }
@@ -67,24 +75,27 @@ impl Queue {
             return Pushed::Queued;
         }
         let mut pushed = Pushed::Queued;
-        if state.deliveries.len() >= self.limit {
-            let removed = match state.keep_all {
-                true => 0,
-                false => coalesce(&mut state.deliveries),
-            };
-            // Making little room would repeat the scan for nearly every event.
-            if removed < self.limit.div_ceil(16) {
+        if state.deliveries.len() >= self.events_limit || state.bytes >= self.bytes_limit {
+            let removed = if state.keep_all { 0 } else { state.coalesce() };
+            if self.has_much_room(&state) {
+                pushed = Pushed::Coalesced(removed as u64);
+            } else {
                 state.overflow();
                 pushed = Pushed::Overflowed;
-            } else {
-                pushed = Pushed::Coalesced(removed as u64);
             }
         }
         if !state.overflowed {
+            state.bytes += delivery.approximate_bytes();
             state.deliveries.push_back(Arc::clone(delivery));
         }
         state.wake();
         pushed
+    }
+
+    /// Whether a sixteenth is free: with less, nearly every event would make the queue be searched again.
+    fn has_much_room(&self, state: &State) -> bool {
+        let below = |used: usize, limit: usize| used <= limit - limit.div_ceil(16);
+        below(state.deliveries.len(), self.events_limit) && below(state.bytes, self.bytes_limit)
     }
 
     /// Ends the subscription because events were lost before they reached it.
@@ -110,13 +121,14 @@ impl Queue {
             state.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
+        state.bytes = 0;
         Poll::Ready(Ok(std::mem::take(&mut state.deliveries)))
     }
 
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
-        state.deliveries.clear();
+        state.clear();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -127,7 +139,29 @@ impl Queue {
 impl State {
     fn overflow(&mut self) {
         self.overflowed = true;
+        self.clear();
+    }
+
+    fn clear(&mut self) {
         self.deliveries.clear();
+        self.bytes = 0;
+    }
+
+    /// Removes state events that a newer state event of the same record follows; returns how many.
+    fn coalesce(&mut self) -> usize {
+        let before = self.deliveries.len();
+        let mut newest = HashSet::new();
+        let mut kept = VecDeque::with_capacity(before);
+        while let Some(delivery) = self.deliveries.pop_back() {
+            let superseded = delivery.event.kind.is_state()
+                && !newest.insert((delivery.event.source, delivery.event.key.clone()));
+            match superseded {
+                true => self.bytes -= delivery.approximate_bytes(),
+                false => kept.push_front(delivery),
+            }
+        }
+        self.deliveries = kept;
+        before - self.deliveries.len()
     }
 
     fn wake(&mut self) {
@@ -135,20 +169,4 @@ impl State {
             waker.wake();
         }
     }
-}
-
-/// Removes state events that a newer state event of the same record follows; returns how many.
-fn coalesce(deliveries: &mut VecDeque<Arc<Delivery>>) -> usize {
-    let before = deliveries.len();
-    let mut newest = HashSet::new();
-    let mut kept = VecDeque::with_capacity(before);
-    while let Some(delivery) = deliveries.pop_back() {
-        let superseded = delivery.event.kind.is_state()
-            && !newest.insert((delivery.event.source, delivery.event.key.clone()));
-        if !superseded {
-            kept.push_front(delivery);
-        }
-    }
-    *deliveries = kept;
-    before - deliveries.len()
 }
