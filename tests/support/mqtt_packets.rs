@@ -13,6 +13,7 @@ pub const V5: u8 = 5;
 const CONNECT: u8 = 0x10;
 const PUBLISH_QOS_1: u8 = 0x32;
 const SUBSCRIBE: u8 = 0x82;
+const SUBACK: u8 = 0x90;
 
 /// A connection of either version.
 pub struct Connection {
@@ -67,13 +68,19 @@ impl Connection {
     ///
     /// If the connection ends instead.
     pub fn subscribe(&mut self, filter: &str) -> u8 {
+        self.try_subscribe(filter).expect("SUBACK")
+    }
+
+    /// As [`subscribe`](Self::subscribe), or nothing if the connection ends instead.
+    pub fn try_subscribe(&mut self, filter: &str) -> Option<u8> {
         let mut body = vec![0, 1];
         self.push_no_properties(&mut body);
         push_text(&mut body, filter);
         body.push(1);
         self.send(SUBSCRIBE, &body);
-        let (_, suback) = self.packet().expect("SUBACK");
-        *suback.last().expect("one code for each filter")
+        let (first, suback) = self.packet()?;
+        let is_suback = first == SUBACK;
+        is_suback.then(|| *suback.last().expect("one code for each filter"))
     }
 
     /// Publishes with QoS 1: the code of the PUBACK (0 in version 3.1.1, which has none), or nothing if the
