@@ -198,3 +198,58 @@ fn tls_1_2_and_1_3_are_served_and_nothing_older() {
     }
     assert_eq!(common_name(&motet, None), "site");
 }
+
+#[test]
+fn a_client_certificate_is_its_user_and_a_required_one_is_required() {
+    let (authority, root) = (Authority::new(), TempDir::new().unwrap());
+    authority.issue("site", "site", &["localhost"]);
+    authority.issue("nobody", "Nobody", &[]);
+    let strangers = Authority::new();
+    strangers.issue("stranger", "Nobody", &[]);
+    let show = |path: PathBuf| path.display().to_string();
+    let ca = show(authority.file("ca.pem"));
+    let text = format!(
+        "http:\n  securePort: 127.0.0.1:0\n  mtls:\n    required: true\n    certificateAuthority: {ca}\n\
+         tls:\n  certificate: {}\n  privateKey: {}\n",
+        show(authority.file("site.pem")),
+        show(authority.file("site.key")),
+    );
+    std::fs::write(root.path().join("motet.yaml"), text).unwrap();
+    let mut motet = Builder::new().root(root.path()).start();
+    let url = format!(
+        "https://localhost:{}/x",
+        motet.address("http.securePort").port()
+    );
+    let ask = |certificate: Option<(&Authority, &str)>| {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "-s",
+            "-m",
+            "30",
+            "--cacert",
+            &ca,
+            "-w",
+            "%{http_code}",
+            "-o",
+            "/dev/null",
+        ]);
+        if let Some((authority, name)) = certificate {
+            curl.arg("--cert")
+                .arg(authority.file(&format!("{name}.pem")));
+            curl.arg("--key")
+                .arg(authority.file(&format!("{name}.key")));
+        }
+        let output = curl.arg(&url).output().expect("curl runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    // No response at all: the handshake failed.
+    assert_eq!(ask(None), "000");
+    assert_eq!(ask(Some((&strangers, "stranger"))), "000");
+    // The certificate verifies, and no user has its name: it does not fall through to local trust.
+    assert_eq!(ask(Some((&authority, "nobody"))), "401");
+    assert!(
+        !motet.output().contains("is not a setting"),
+        "{}",
+        motet.output()
+    );
+}

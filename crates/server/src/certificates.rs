@@ -11,20 +11,23 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
-use core_listener::{ClientAuth, Identity, TicketKeys, TlsAcceptor, TlsConfig};
+use core_listener::{ClientAuth, ClientAuthorities, Identity, TicketKeys, TlsAcceptor, TlsConfig};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
 
-use crate::config::{Tls, TlsSource};
+use crate::config::{Mtls, Tls, TlsSource};
 
 /// The certificates of all secure ports, as their files are now.
 pub struct Certificates {
     entries: Vec<Tls>,
+    mtls: Option<Mtls>,
     /// Kept over reloads, so that sessions are resumed.
     ticket_keys: TicketKeys,
     acceptor: TlsAcceptor,
+    /// Asks for client certificates, if they are configured.
+    application: TlsAcceptor,
     /// What the files looked like when they were last loaded, and at the last look.
     stamps: Mutex<(Stamps, Stamps)>,
 }
@@ -38,40 +41,60 @@ impl Certificates {
     /// # Errors
     ///
     /// If a file is missing or no certificate, or a key does not belong to its certificate; the error names it.
-    pub fn new(entries: &[Tls]) -> anyhow::Result<Self> {
+    pub fn new(entries: &[Tls], mtls: Option<&Mtls>) -> anyhow::Result<Self> {
         for entry in entries {
             make_default(entry)?;
         }
         let ticket_keys = TicketKeys::new()?;
-        let stamps = stamps(entries);
+        let stamps = stamps(entries, mtls);
+        let acceptor = TlsAcceptor::new(load(entries, &ticket_keys)?);
+        let application = match mtls {
+            None => acceptor.clone(),
+            Some(mtls) => TlsAcceptor::new(load_mutual(entries, mtls)?),
+        };
         Ok(Self {
-            acceptor: TlsAcceptor::new(load(entries, &ticket_keys)?),
+            acceptor,
+            application,
+            mtls: mtls.cloned(),
             stamps: Mutex::new((stamps.clone(), stamps)),
             entries: entries.to_vec(),
             ticket_keys,
         })
     }
 
-    /// For the listeners.
-    pub fn acceptor(&self) -> &TlsAcceptor {
-        &self.acceptor
+    /// For this listener.
+    pub fn acceptor(&self, setting: &str) -> &TlsAcceptor {
+        match setting {
+            "http.securePort" => &self.application,
+            _ => &self.acceptor,
+        }
     }
 
     /// Loads the files again. If they do not fit together, the earlier certificates stay and the error is logged.
     pub fn reload(&self) {
-        match load(&self.entries, &self.ticket_keys) {
-            Ok(tls) => {
-                self.acceptor.replace(tls);
-                tracing::info!("loaded the certificates again");
-            }
+        match self.try_reload() {
+            Ok(()) => tracing::info!("loaded the certificates again"),
             Err(error) => tracing::error!("the certificates stay as they were: {error:#}"),
         }
+    }
+
+    fn try_reload(&self) -> anyhow::Result<()> {
+        let tls = load(&self.entries, &self.ticket_keys)?;
+        let mutual = self.mtls.as_ref();
+        let mutual = mutual
+            .map(|mtls| load_mutual(&self.entries, mtls))
+            .transpose()?;
+        self.acceptor.replace(tls);
+        if let Some(mutual) = mutual {
+            self.application.replace(mutual);
+        }
+        Ok(())
     }
 
     /// Loads the files again if they have changed and nobody has touched them since the look before, which
     /// gives a certificate and its key the time to be replaced together.
     pub fn reload_if_changed(&self) {
-        let now = stamps(&self.entries);
+        let now = stamps(&self.entries, self.mtls.as_ref());
         // Nothing that can panic runs under the lock.
         let mut stamps = self
             .stamps
@@ -88,10 +111,11 @@ impl Certificates {
     }
 }
 
-fn stamps(entries: &[Tls]) -> Stamps {
+fn stamps(entries: &[Tls], mtls: Option<&Mtls>) -> Stamps {
     let files = entries
         .iter()
-        .flat_map(|entry| [&entry.certificate, &entry.private_key]);
+        .flat_map(|entry| [&entry.certificate, &entry.private_key])
+        .chain(mtls.into_iter().flat_map(|mtls| &mtls.authorities));
     let stamp = |source: &TlsSource| match source {
         TlsSource::File(path) => {
             let metadata = fs::metadata(path).ok()?;
@@ -118,13 +142,35 @@ fn make_default(tls: &Tls) -> anyhow::Result<()> {
 }
 
 fn load(entries: &[Tls], ticket_keys: &TicketKeys) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    Ok(settings(entries)?
+        .ticket_keys(ticket_keys.clone())
+        .build()?)
+}
+
+/// Settings that ask for client certificates. Their ticket keys are their own and new each time: a session of
+/// another port, or from before the authorities changed, must not stand in for a verified certificate.
+fn load_mutual(entries: &[Tls], mtls: &Mtls) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let texts: Vec<_> = mtls
+        .authorities
+        .iter()
+        .map(|authority| text("certificateAuthority", authority))
+        .collect::<anyhow::Result<_>>()?;
+    let authorities = ClientAuthorities::from_pem(&texts.join("\n"))
+        .context("the authorities of http.mtls cannot be used")?;
+    let client_auth = match mtls.required {
+        true => ClientAuth::Required(authorities),
+        false => ClientAuth::Optional(authorities),
+    };
+    Ok(settings(entries)?.client_auth(client_auth).build()?)
+}
+
+fn settings(entries: &[Tls]) -> anyhow::Result<TlsConfig> {
     let (first, others) = entries.split_first().context("no certificate")?;
     let mut config = TlsConfig::with_hosts(first.hosts.clone(), identity(first)?);
     for other in others {
         config = config.identity(other.hosts.clone(), identity(other)?);
     }
-    let config = config.client_auth(ClientAuth::Off);
-    Ok(config.ticket_keys(ticket_keys.clone()).build()?)
+    Ok(config)
 }
 
 fn identity(tls: &Tls) -> anyhow::Result<Identity> {
@@ -226,16 +272,17 @@ mod tests {
             hosts: Vec::new(),
             certificate: file("certificate.pem"),
             private_key: file("privateKey.pem"),
+            authority: file("ca.pem"),
             is_default: true,
         };
-        Certificates::new(std::slice::from_ref(&tls)).unwrap();
+        Certificates::new(std::slice::from_ref(&tls), None).unwrap();
         let key = dir.path().join("keys/privateKey.pem");
         assert_eq!(
             fs::metadata(&key).unwrap().permissions().mode() & 0o777,
             0o600
         );
         let before = fs::read(&key).unwrap();
-        Certificates::new(std::slice::from_ref(&tls)).unwrap();
+        Certificates::new(std::slice::from_ref(&tls), None).unwrap();
         assert_eq!(fs::read(&key).unwrap(), before);
     }
 
@@ -245,9 +292,10 @@ mod tests {
             hosts: Vec::new(),
             certificate: TlsSource::File("/nowhere/c.pem".into()),
             private_key: TlsSource::File("/nowhere/k.pem".into()),
+            authority: TlsSource::File("/nowhere/ca.pem".into()),
             is_default: false,
         };
-        let error = format!("{:#}", Certificates::new(&[tls]).err().unwrap());
+        let error = format!("{:#}", Certificates::new(&[tls], None).err().unwrap());
         assert!(error.contains("/nowhere/c.pem"), "{error}");
     }
 }

@@ -126,7 +126,10 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
         loopback: config.authorize_local,
         unix_sockets: true,
     };
-    let authentication = Authentication::new(parts.authenticator()).with_local_trust(trust);
+    let certificate_user = config.mtls.as_ref().map(|mtls| mtls.user.clone());
+    let authentication = Authentication::new(parts.authenticator())
+        .with_local_trust(trust)
+        .with_certificate_user(certificate_user.unwrap_or_default());
     chains.last(Ports::All, "authentication", Stage::wrap(authentication));
     register_resources(&mut chains, parts, loaded);
     chains.last(

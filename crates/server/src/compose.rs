@@ -80,7 +80,7 @@ impl Running {
         let registry = Arc::new(Registry::new());
         let loaded = load_applications(&config, application, &store, &registry).await?;
         let certificates = needs_tls(&config)
-            .then(|| Certificates::new(&config.tls))
+            .then(|| Certificates::new(&config.tls, config.mtls.as_ref()))
             .transpose()?;
         let broker = listeners::broker(
             &config,
@@ -96,11 +96,7 @@ impl Running {
             broker,
         };
         let chains = chains::build(&parts, &loaded)?;
-        let handle = listeners::start(
-            &parts,
-            &chains,
-            certificates.as_ref().map(Certificates::acceptor),
-        )?;
+        let handle = listeners::start(&parts, &chains, certificates.as_ref())?;
         Ok(Self {
             config,
             handle,

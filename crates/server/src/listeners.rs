@@ -9,6 +9,7 @@ use http_chain::Chains;
 use proto_mqtt::{Broker, Identity, MqttConfig};
 use resource::{Authenticator, Credentials, Registry};
 
+use crate::certificates::Certificates;
 use crate::chains::Parts;
 use crate::config::Config;
 
@@ -20,7 +21,7 @@ use crate::config::Config;
 pub fn start(
     parts: &Parts<'_>,
     chains: &Chains,
-    acceptor: Option<&TlsAcceptor>,
+    certificates: Option<&Certificates>,
 ) -> anyhow::Result<ServerHandle> {
     let config = parts.config;
     let connections = config
@@ -34,7 +35,13 @@ pub fn start(
         let listener = Listener::http(setting, address, http_config(config), move |_| {
             chain.clone()
         });
-        server = server.listen(with_tls(listener, acceptor.filter(|_| secure), config));
+        server = server.listen(with_tls(
+            listener,
+            certificates
+                .filter(|_| secure)
+                .map(|certificates| certificates.acceptor(setting)),
+            config,
+        ));
     }
     let trust_loopback = config.authorize_local;
     for (setting, address, secure) in [
@@ -54,7 +61,13 @@ pub fn start(
                 async move { drop(served.await) }
             }
         });
-        server = server.listen(with_tls(listener, acceptor.filter(|_| secure), config));
+        server = server.listen(with_tls(
+            listener,
+            certificates
+                .filter(|_| secure)
+                .map(|certificates| certificates.acceptor(setting)),
+            config,
+        ));
     }
     let (hub, directory) = (parts.hub.clone(), Arc::clone(&parts.directory));
     let server = server.on_worker_start(move |worker| {

@@ -11,6 +11,7 @@ use super::file::{
     self, DurationSetting, FileConfig, OneOrMany, PortSetting, SizeSetting, Threads,
 };
 use super::load::{ConfigError, expand};
+use http_chain::auth::CertificateUser;
 use telemetry::LogLevel;
 
 /// Which command starts the server.
@@ -44,6 +45,8 @@ pub struct Config {
     pub http: Http,
     /// Certificates.
     pub tls: Vec<Tls>,
+    /// Client certificates on `http.securePort`.
+    pub mtls: Option<Mtls>,
     /// Worker threads.
     pub workers: NonZeroU16,
     /// The Operations API.
@@ -106,6 +109,17 @@ pub struct Cors {
     pub allow_headers: String,
 }
 
+/// `http.mtls`, if it is on.
+#[derive(Debug, Clone)]
+pub struct Mtls {
+    /// Whether a handshake without a client certificate fails.
+    pub required: bool,
+    /// The user behind a certificate.
+    pub user: CertificateUser,
+    /// Who may sign client certificates.
+    pub authorities: Vec<TlsSource>,
+}
+
 /// `tls`, or one entry of it.
 #[derive(Debug, Clone)]
 pub struct Tls {
@@ -115,6 +129,8 @@ pub struct Tls {
     pub certificate: TlsSource,
     /// Private key.
     pub private_key: TlsSource,
+    /// Authorities that may sign client certificates.
+    pub authority: TlsSource,
     /// Whether both are the default files, which the first start makes.
     pub is_default: bool,
 }
@@ -193,11 +209,13 @@ impl Config {
                 "false: free topics are not available in this build",
             ));
         }
+        let tls = check_tls(&file.tls, &root)?;
         Ok(Self {
             mode,
             components_root: under(&file.components_root, "components")?,
             http: check_http(&file.http)?,
-            tls: check_tls(&file.tls, &root)?,
+            mtls: check_mtls(&file.http.mtls, &tls),
+            tls,
             workers: check_workers(&file.threads)?,
             operations: check_operations(&file, &root)?,
             mqtt: check_mqtt(&file.mqtt)?,
@@ -259,6 +277,30 @@ fn check_tls(tls: &file::TlsEntries, root: &std::path::Path) -> Result<Vec<Tls>,
     Ok(entries.iter().map(|entry| tls_entry(entry, root)).collect())
 }
 
+fn check_mtls(mtls: &file::Mtls, tls: &[Tls]) -> Option<Mtls> {
+    let default = file::MtlsSection::default();
+    let section = match mtls {
+        file::Mtls::Switch(false) => return None,
+        file::Mtls::Switch(true) => &default,
+        file::Mtls::Section(section) => section,
+    };
+    Some(Mtls {
+        required: section.required,
+        user: match &section.user {
+            file::MtlsUser::Nobody(()) => CertificateUser::Nobody,
+            file::MtlsUser::Name(name) if ["CN", "Common Name"].contains(&name.as_str()) => {
+                CertificateUser::CommonName
+            }
+            file::MtlsUser::Name(name) => CertificateUser::Named(name.clone()),
+        },
+        authorities: match &section.certificate_authority {
+            Some(text) if text.contains("-----BEGIN") => vec![TlsSource::Text(text.clone())],
+            Some(path) => vec![TlsSource::File(PathBuf::from(path))],
+            None => tls.iter().map(|entry| entry.authority.clone()).collect(),
+        },
+    })
+}
+
 fn tls_entry(tls: &file::Tls, root: &std::path::Path) -> Tls {
     let source = |given: &Option<String>, default: &str| match given {
         Some(text) if text.contains("-----BEGIN") => TlsSource::Text(text.clone()),
@@ -275,6 +317,7 @@ fn tls_entry(tls: &file::Tls, root: &std::path::Path) -> Tls {
         },
         certificate: source(&tls.certificate, "certificate.pem"),
         private_key: source(&tls.private_key, "privateKey.pem"),
+        authority: source(&tls.certificate_authority, "ca.pem"),
         is_default: tls.certificate.is_none() && tls.private_key.is_none(),
     }
 }

@@ -58,6 +58,26 @@ pub enum Threads {
     Section(ThreadsSection),
 }
 
+/// `http.mtls`: off, on with the defaults, or on with these settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Mtls {
+    /// The bare switch.
+    Switch(bool),
+    /// The section.
+    Section(MtlsSection),
+}
+
+/// Which user a client certificate stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum MtlsUser {
+    /// `null`: none.
+    Nobody(()),
+    /// `CN` or `Common Name` for that of the certificate, or the name of a user.
+    Name(String),
+}
+
 /// `tls` as one section, or as a list of sections of which the server name chooses one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -118,6 +138,8 @@ section! {
         port: Option<PortSetting> = Some(PortSetting::Number(9926)),
         /// TLS port.
         secure_port: Option<PortSetting> = None,
+        /// Client certificates on the TLS port.
+        mtls: Mtls = Mtls::Switch(false),
         /// Offer HTTP/2 by ALPN on the TLS port.
         http2: bool = false,
         /// Answer cross-origin requests.
@@ -157,6 +179,18 @@ section! {
         /// Server names that get this certificate; those in the certificate when absent.
         #[serde(alias = "hosts", alias = "hostname", alias = "hostnames")]
         host: Option<OneOrMany> = None,
+    }
+}
+
+section! {
+    /// `http.mtls` as a section.
+    MtlsSection {
+        /// Whether a handshake without a client certificate fails.
+        required: bool = false,
+        /// The user behind a certificate.
+        user: MtlsUser = MtlsUser::Name("CN".to_owned()),
+        /// Authorities in PEM that may sign client certificates; those of `tls` when absent.
+        certificate_authority: Option<String> = None,
     }
 }
 

@@ -250,6 +250,8 @@ fn alternatives(message: &str) -> Option<&'static str> {
         "OneOrMany" => "a text or a list of texts",
         "DurationSetting" => "a number, or a number and a unit such as 3d",
         "SizeSetting" => "a number of bytes, or a number and a unit such as 64M",
+        "Mtls" => "true, false, or a section with 'required', 'user' and 'certificateAuthority'",
+        "MtlsUser" => "a user name, 'CN', or null",
         "TlsEntries" => "a section with 'certificate' and 'privateKey', or a list of such sections",
         "Threads" => "a number of threads, or a section with 'count'",
         _ => return None,

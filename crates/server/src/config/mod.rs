@@ -10,5 +10,5 @@ mod load;
 mod names;
 mod yaml;
 
-pub use self::checked::{Config, Cors, Mode, Tls, TlsSource};
+pub use self::checked::{Config, Cors, Mode, Mtls, Tls, TlsSource};
 pub use self::load::{ConfigError, Sources, load};

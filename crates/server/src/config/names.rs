@@ -64,6 +64,9 @@ fn walk(dict: &Dict, path: &mut Vec<String>, leaves: &mut Vec<Known>) {
 /// What Harper's versions call the names of a certificate.
 const TLS_HOSTS: [&str; 3] = ["hosts", "hostname", "hostnames"];
 
+/// The keys of `http.mtls`.
+const MTLS: [&str; 3] = ["required", "user", "certificateAuthority"];
+
 /// Messages for the keys of `given` that no known key has, each with the nearest known one.
 pub(super) fn unknown(given: &Dict, source: &str) -> Vec<String> {
     let known = known();
@@ -92,6 +95,8 @@ fn find_unknown(
             }
             // The other spellings of `tls.host`.
             _ if path[0] == "tls" && TLS_HOSTS.contains(&path[1..].concat().as_str()) => {}
+            // A switch by default, so that the section shows no keys.
+            _ if path[..path.len() - 1] == ["http", "mtls"] && MTLS.contains(&name.as_str()) => {}
             _ if leaf || OPEN_SECTIONS.contains(&path[0].as_str()) => {}
             _ if path.len() == 1 && ACCEPTED.contains(&name.as_str()) => {
                 messages.push(format!(
