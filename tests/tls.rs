@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use motet_tests::{Builder, Motet, command, eventually};
+use motet_tests::{Builder, Motet, command, eventually, http};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use serde_json::json;
 use tempfile::TempDir;
 
 /// An authority and a directory with what it has signed.
@@ -247,6 +248,13 @@ fn a_client_certificate_is_its_user_and_a_required_one_is_required() {
     assert_eq!(ask(Some((&strangers, "stranger"))), "000");
     // The certificate verifies, and no user has its name: it does not fall through to local trust.
     assert_eq!(ask(Some((&authority, "nobody"))), "401");
+    let user = json!({
+        "operation": "add_user", "username": "Nobody", "password": "a long password",
+        "role": "super_user", "active": true,
+    });
+    let (status, answer) = http::operation(&motet.operations_url(), &user);
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(ask(Some((&authority, "nobody"))), "404");
     assert!(
         !motet.output().contains("is not a setting"),
         "{}",
