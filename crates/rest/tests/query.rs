@@ -359,6 +359,7 @@ fn functions_of_7_7() {
     check("sort(%20a,author.name)", "sort a asc, author/name asc");
     refuse("select()", "expected a name in select", 7);
     refuse("select(a,,b)", "expected a name in select", 9);
+    refuse("select({a,b})", "expected a name in select", 7);
     refuse("select([a],b)", "expected ] at the end of select", 12);
     refuse("select([a)", "unclosed function call", 6);
     refuse(

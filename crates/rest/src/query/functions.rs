@@ -47,6 +47,9 @@ fn item(name: &str, at: usize) -> Result<SelectItem, Misfit> {
     if name.is_empty() {
         return Err(("expected a name in select".to_owned(), at));
     }
+    if name.starts_with(['{', '[', '.', '(']) {
+        return Err(("expected a name in select".to_owned(), at));
+    }
     if let Some(end) = name.find(['{', '[', '.', '(']) {
         let message = format!("select within '{}' is not supported yet", &name[..end]);
         return Err((message, at + end));
