@@ -352,3 +352,26 @@ fn r17_a_silent_client_is_closed_after_one_and_a_half_keep_alives() {
         assert!((from..to).contains(&elapsed), "{elapsed:?}");
     }
 }
+
+#[test]
+fn o8_a_reader_that_reads_survives_one_commit_larger_than_its_queue() {
+    let application = TempDir::new().unwrap();
+    let motet = Builder::new().schema(&application, SCHEMA).start();
+    let address = motet.address("http.port");
+    let mut reader = websocket::Client::connect(address, "/Dog/");
+    let name = "x".repeat(100_000);
+    let records: Vec<_> = (0..300)
+        .map(|id| json!({ "id": id.to_string(), "name": name }))
+        .collect();
+    let body = json!({ "operation": "insert", "table": "Dog", "records": records });
+    let mut connection = Connection::open(motet.address("operationsApi.network.port")).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let (status, text) = connection.request("POST", "/", &body.to_string()).unwrap();
+            assert_eq!(status, 200, "{text}");
+        });
+        for _ in 0..300 {
+            assert_eq!(reader.event()["type"], "put");
+        }
+    });
+}

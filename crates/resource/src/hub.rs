@@ -97,7 +97,9 @@ impl Hub {
             }
             for event in batch.events {
                 let delivery = Arc::new(Delivery::new(event, Phase::Live));
-                tree.matching(&delivery.event, |queue| self.count(queue.push(&delivery)));
+                tree.matching(&delivery.event, |queue| {
+                    self.count(queue.push(&delivery, batch.number));
+                });
             }
         }
     }

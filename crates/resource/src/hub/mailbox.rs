@@ -11,6 +11,8 @@ pub(super) struct Batch {
     pub(super) events: Vec<Arc<Event>>,
     /// Events were dropped before these because the mailbox was full.
     pub(super) lost: bool,
+    /// Counted from 1.
+    pub(super) number: u64,
 }
 
 pub(super) struct Mailbox {
@@ -23,6 +25,7 @@ pub(super) struct Mailbox {
 struct State {
     events: Vec<Arc<Event>>,
     lost: bool,
+    batches: u64,
     waker: Option<Waker>,
 }
 
@@ -72,7 +75,9 @@ impl Mailbox {
             state.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
+        state.batches += 1;
         Poll::Ready(Batch {
+            number: state.batches,
             events: std::mem::take(&mut state.events),
             lost: std::mem::take(&mut state.lost),
         })

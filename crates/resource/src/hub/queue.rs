@@ -11,7 +11,8 @@ use crate::{Delivery, Error};
 pub struct QueueLimits {
     /// Events one subscriber may have waiting; default 10,000.
     pub subscriber_events: usize,
-    /// Bytes of events, about, that one subscriber may have waiting before one more is too many; default 16 MiB.
+    /// Bytes of events, about, that one subscriber may have waiting when further ones are distributed; default
+    /// 16 MiB. What is distributed at once may be more, or no subscriber would survive a large commit.
     /// Subscribers of one worker share the events.
     pub subscriber_bytes: usize,
     /// Events one worker may have waiting for distribution; default 262,144.
@@ -49,6 +50,9 @@ struct State {
     deliveries: VecDeque<Arc<Delivery>>,
     /// What they take, about.
     bytes: usize,
+    /// The same when the batch began that is being distributed.
+    bytes_before_batch: usize,
+    batch: u64,
     overflowed: bool,
     closed: bool,
     /// Raw events are deltas, which no newer event replaces.
@@ -69,13 +73,20 @@ impl Queue {
         self.state().keep_all = true;
     }
 
-    pub(super) fn push(&self, delivery: &Arc<Delivery>) -> Pushed {
+    /// Adds an event of the batch with that number.
+    pub(super) fn push(&self, delivery: &Arc<Delivery>, batch: u64) -> Pushed {
         let mut state = self.state();
         if state.overflowed || state.closed {
             return Pushed::Queued;
         }
+        if state.batch != batch {
+            state.batch = batch;
+            state.bytes_before_batch = state.bytes;
+        }
         let mut pushed = Pushed::Queued;
-        if state.deliveries.len() >= self.events_limit || state.bytes >= self.bytes_limit {
+        if state.deliveries.len() >= self.events_limit
+            || state.bytes_before_batch >= self.bytes_limit
+        {
             let removed = if state.keep_all { 0 } else { state.coalesce() };
             if self.has_much_room(&state) {
                 pushed = Pushed::Coalesced(removed as u64);
@@ -95,7 +106,8 @@ impl Queue {
     /// Whether a sixteenth is free: with less, nearly every event would make the queue be searched again.
     fn has_much_room(&self, state: &State) -> bool {
         let below = |used: usize, limit: usize| used <= limit - limit.div_ceil(16);
-        below(state.deliveries.len(), self.events_limit) && below(state.bytes, self.bytes_limit)
+        below(state.deliveries.len(), self.events_limit)
+            && below(state.bytes_before_batch, self.bytes_limit)
     }
 
     /// Ends the subscription because events were lost before they reached it.
@@ -121,7 +133,7 @@ impl Queue {
             state.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        state.bytes = 0;
+        (state.bytes, state.bytes_before_batch) = (0, 0);
         Poll::Ready(Ok(std::mem::take(&mut state.deliveries)))
     }
 
@@ -144,7 +156,7 @@ impl State {
 
     fn clear(&mut self) {
         self.deliveries.clear();
-        self.bytes = 0;
+        (self.bytes, self.bytes_before_batch) = (0, 0);
     }
 
     /// Removes state events that a newer state event of the same record follows; returns how many.
@@ -161,6 +173,7 @@ impl State {
             }
         }
         self.deliveries = kept;
+        self.bytes_before_batch = self.bytes;
         before - self.deliveries.len()
     }
 
