@@ -72,6 +72,7 @@ impl Running {
         let root = Root::take(&config.root)?;
         let limits = QueueLimits {
             subscriber_events: config.max_queued_events,
+            subscriber_bytes: usize::try_from(config.max_queued_bytes).unwrap_or(usize::MAX),
             ..QueueLimits::default()
         };
         let hub = Hub::with_limits(usize::from(config.workers.get()), limits);

@@ -63,6 +63,8 @@ pub struct Config {
     pub storage: Storage,
     /// Events one subscriber may have waiting.
     pub max_queued_events: usize,
+    /// Bytes one subscriber may have waiting.
+    pub max_queued_bytes: u64,
     /// Time between keep-alive comments of an event stream.
     pub sse_keep_alive: Duration,
     /// WebSocket clients may write.
@@ -234,6 +236,7 @@ impl Config {
                 )?,
             },
             max_queued_events: file.realtime.max_queued_events as usize,
+            max_queued_bytes: size("realtime.maxQueuedBytes", &file.realtime.max_queued_bytes)?,
             sse_keep_alive: Duration::from_millis(file.realtime.sse_keep_alive),
             web_socket_writes: file.realtime.web_socket_writes,
             root,

@@ -303,6 +303,8 @@ section! {
     Realtime {
         /// Events one subscriber may have waiting before older states of a record are left out.
         max_queued_events: u32 = 10_000,
+        /// Bytes one subscriber may have waiting.
+        max_queued_bytes: SizeSetting = SizeSetting::Text("16M".to_owned()),
         /// Milliseconds between keep-alive comments of an event stream.
         sse_keep_alive: u64 = 15_000,
         /// Let WebSocket clients write with messages such as `{"type":"put","id":"1","value":{}}`.
