@@ -272,7 +272,7 @@ async fn a7_every_change_is_announced_to_whoever_waits_for_it() {
         active: Some(false),
         ..UserChange::default()
     };
-    let (altered, ()) = futures_util::join!(fixture.alter("mira", inactive), waiting[0].next());
+    let (altered, ()) = tokio::join!(fixture.alter("mira", inactive), waiting[0].next());
     altered.unwrap();
     assert!(fixture.directory.refresh(&caller).is_none());
     waiting[1].next().await;
