@@ -54,6 +54,7 @@ fn the_weather_page_shows_changes_of_every_protocol_live() {
         ""
     );
 
-    let target = workspace().join("target/weather.png");
+    // Beside the binary, wherever the build directory is.
+    let target = motet_tests::motet::binary().with_file_name("weather.png");
     std::fs::write(&target, page.screenshot()).unwrap();
 }
