@@ -29,6 +29,8 @@ pub mod body;
 pub mod border;
 pub mod chain;
 pub mod chains;
+#[cfg(any(feature = "compression", feature = "files"))]
+pub mod coding;
 #[cfg(feature = "compression")]
 pub mod compression;
 pub mod cookies;

@@ -11,8 +11,8 @@ use http_body_util::BodyDataStream;
 use tokio::io::AsyncRead;
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use super::negotiate::ContentCoding;
 use crate::body::Body;
+use crate::coding::ContentCoding;
 use crate::exchange::Exchange;
 use crate::request::Request;
 use crate::response::Response;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
 use super::LARGE_BYTES;
-use super::negotiate::ContentCoding;
+use crate::coding::ContentCoding;
 
 /// Compresses into memory. The encoders of `async-compression` write to anything asynchronous; writing
 /// to a vector never waits, which turns them into plain functions.

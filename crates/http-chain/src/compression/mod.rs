@@ -1,13 +1,12 @@
 //! Content codings: `br`, `zstd`, `gzip`, `deflate`, for responses and for request bodies.
 //!
-//! The gate decides on the way out (`negotiate` reads the client's `Accept-Encoding`). A small body in
+//! The gate decides on the way out ([`coding`](crate::coding) reads the client's `Accept-Encoding`). A small body in
 //! memory is compressed at once and keeps a `Content-Length`; everything else becomes an
 //! `EncodedBody` that compresses while it is sent, a bounded piece at a time, so
 //! that neither a large body nor a slow client holds the worker.
 
 mod decode;
 mod encoder;
-mod negotiate;
 mod stream;
 
 use std::sync::Arc;
@@ -18,9 +17,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
 pub use self::decode::RequestDecoding;
 use self::encoder::Encoder;
-pub use self::negotiate::ContentCoding;
 use self::stream::{EncodedBody, OpenEncoder};
 use crate::body::Body;
+use crate::coding;
+pub use crate::coding::ContentCoding;
 use crate::exchange::Exchange;
 use crate::response::Response;
 use crate::stage::Gate;
@@ -142,7 +142,7 @@ impl Gate for Compression {
             return;
         };
         let is_large = length.is_some_and(|length| length > LARGE_BYTES);
-        match negotiate::choose(accepted.as_bytes(), &self.config.codings, is_large) {
+        match coding::choose(accepted.as_bytes(), &self.config.codings, is_large) {
             Some(_) if *exchange.method() == Method::HEAD => hide_length(response),
             Some(coding) => self.compress(coding, response),
             None => {}

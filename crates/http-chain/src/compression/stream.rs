@@ -11,8 +11,8 @@ use http::HeaderMap;
 use http_body::{Body as _, Frame};
 
 use super::encoder::Encoder;
-use super::negotiate::ContentCoding;
 use crate::body::{Body, BodyError};
+use crate::coding::ContentCoding;
 
 /// Output is handed on in pieces of about this size.
 const PIECE_BYTES: usize = 16 * 1024;

@@ -1,6 +1,6 @@
-//! Reading `Accept-Encoding` and choosing a coding (RFC 9110, section 12.5.3).
+//! Content codings: reading `Accept-Encoding` and choosing one (RFC 9110, section 12.5.3).
 
-/// A content coding we can produce.
+/// A content coding that responses can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContentCoding {
     /// Brotli (RFC 7932).
@@ -42,7 +42,7 @@ impl ContentCoding {
 
 /// The coding among `offered` that `accept_encoding` weighs highest; ties go to the earlier one in
 /// `offered`, except that zstd is first for a large body. `None` means: send it as it is.
-pub(super) fn choose(
+pub(crate) fn choose(
     accept_encoding: &[u8],
     offered: &[ContentCoding],
     is_large: bool,
