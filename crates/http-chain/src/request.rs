@@ -31,6 +31,11 @@ use crate::router::Matched;
 #[derive(Debug)]
 pub struct Request(http::Request<Body>);
 
+/// The path as the client sent it, percent-encoded. Whatever removes a prefix from the path of a request
+/// leaves this in its extensions, unless it is there already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginalPathname(pub Arc<str>);
+
 /// A text that cannot be the path of a request.
 #[derive(Debug, thiserror::Error)]
 #[error("'{path}' is not a path")]
@@ -89,6 +94,15 @@ impl Request {
         parts.path_and_query = Some(target.map_err(|_| invalid())?);
         *self.0.uri_mut() = Uri::from_parts(parts).map_err(|_| invalid())?;
         Ok(())
+    }
+
+    /// The path as the client sent it, where a mount has removed its prefix from
+    /// [`pathname`](Self::pathname) (see [`OriginalPathname`]). Redirects are built from it.
+    pub fn original_pathname(&self) -> &str {
+        match self.extensions().get::<OriginalPathname>() {
+            Some(original) => &original.0,
+            None => self.pathname(),
+        }
     }
 
     /// What follows the `?`, still percent-encoded.
