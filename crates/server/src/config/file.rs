@@ -114,7 +114,7 @@ section! {
         /// The application port.
         http: Http = Http::default(),
         /// Certificates of all secure ports.
-        tls: TlsEntries = TlsEntries::One(Tls::default()),
+        tls: TlsEntries = TlsEntries::One(Box::default()),
         /// Worker threads.
         threads: Threads = Threads::Section(ThreadsSection::default()),
         /// How the server stops.
@@ -169,7 +169,7 @@ impl FileConfig {
             http: Http::with_all_sections(),
             ..Self::default()
         };
-        all.tls = TlsEntries::One(Tls::with_all_sections());
+        all.tls = TlsEntries::One(Box::new(Tls::with_all_sections()));
         all.operations_api.tls = Some(all.tls.clone());
         all.operations_api.network.mtls = Some(all.http.mtls.clone());
         all.mqtt.network.mtls = all.http.mtls.clone();

@@ -97,7 +97,7 @@ pub(super) fn check(
     root: &Path,
 ) -> Result<Vec<Tls>, ConfigError> {
     let entries = match tls {
-        file::TlsEntries::One(one) => std::slice::from_ref(one),
+        file::TlsEntries::One(one) => std::slice::from_ref(&**one),
         file::TlsEntries::Many(many) => many,
     };
     if entries.is_empty() {

@@ -19,7 +19,7 @@ pub enum MtlsUser {
 #[serde(untagged)]
 pub enum TlsEntries {
     /// One certificate.
-    One(Tls),
+    One(Box<Tls>),
     /// Several.
     Many(Vec<Tls>),
 }
