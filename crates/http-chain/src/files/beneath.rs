@@ -23,6 +23,15 @@ pub(super) fn open(root: &Path, relative: &Path) -> io::Result<File> {
     checked::open(root, relative)
 }
 
+/// Opens `relative` below `root` wherever symbolic links lead.
+///
+/// # Errors
+///
+/// The error of the system.
+pub(super) fn open_anywhere(root: &Path, relative: &Path) -> io::Result<File> {
+    checked::open_for_reading(&root.join(relative).canonicalize()?)
+}
+
 /// Whether `error` is "too many symbolic links".
 #[cfg(unix)]
 pub(super) fn is_loop(error: &io::Error) -> bool {
@@ -105,6 +114,11 @@ mod checked {
         if !target.starts_with(root.canonicalize()?) {
             return Err(io::ErrorKind::NotFound.into());
         }
+        open_for_reading(&target)
+    }
+
+    /// `resolved` has no symbolic links.
+    pub(super) fn open_for_reading(resolved: &Path) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true);
         #[cfg(unix)]
@@ -116,7 +130,7 @@ mod checked {
             let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
             options.custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
         }
-        options.open(target)
+        options.open(resolved)
     }
 }
 
