@@ -17,8 +17,8 @@ use crate::bind::{self, UnixSocketFile};
 use crate::config::TcpConfig;
 use crate::listener::{Connection, ConnectionHandler, Listener, ServiceFactory, WorkerService};
 use crate::panics;
-use crate::stats::Counters;
-use crate::stream::Stream;
+use crate::stats::{CloseReason, Counters, Ending};
+use crate::stream::{Metered, Stream};
 use crate::tls::{self, Alpn, TlsAcceptor};
 
 /// Shortest and longest pause after an accept error that would repeat at once, such as a full table of
@@ -201,6 +201,9 @@ impl Door {
                 Err(error) if concerns_one_peer(&error) => {}
                 Err(error) => {
                     self.entrance.counters.accept_errors.increment();
+                    if is_out_of_files(&error) {
+                        self.entrance.counters.accept_errors_no_files.increment();
+                    }
                     tracing::warn!(setting = &*self.entrance.setting, %error, ?pause, "cannot accept, pausing");
                     tokio::select! {
                         () = self.shutdown.started() => break,
@@ -263,11 +266,18 @@ impl Door {
             handler,
             self.shutdown.clone(),
             self.connections.clone(),
+            open.ending.clone(),
         );
+        let shutdown = self.shutdown.clone();
         self.connections.spawn(async move {
             if !panics::contain("a connection", connection).await {
                 open.counters.panics.increment();
+                open.ending.note(CloseReason::Panic);
             }
+            if shutdown.is_started() {
+                open.ending.note(CloseReason::Drain);
+            }
+            open.end();
         });
     }
 }
@@ -278,6 +288,10 @@ struct Admission(#[expect(dead_code, reason = "held for its drop")] Option<Owned
 /// Counts a connection, and occupies its place under the limit, until it ends however it ends.
 struct Open {
     counters: Arc<Counters>,
+    ending: Arc<Ending>,
+    since: Instant,
+    /// Not when its task is dropped, which is how connections are cut.
+    has_ended: bool,
     _admission: Admission,
 }
 
@@ -287,14 +301,28 @@ impl Open {
         counters.active.increment();
         Self {
             counters,
+            ending: Arc::default(),
+            since: Instant::now(),
+            has_ended: false,
             _admission: admission,
         }
+    }
+
+    /// The connection has ended by itself.
+    fn end(mut self) {
+        self.has_ended = true;
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
+        let reason = match self.has_ended {
+            true => self.ending.reason(),
+            false => CloseReason::Force,
+        };
         self.counters.active.decrement();
+        self.counters.record_end(reason);
+        self.counters.record_connection(self.since.elapsed());
     }
 }
 
@@ -305,18 +333,19 @@ impl Entrance {
         handler: ConnectionHandler,
         shutdown: Shutdown,
         tasks: TaskTracker,
+        ending: Arc<Ending>,
     ) {
         let accepted_at = Instant::now();
         let (stream, peer, local, tls) = match accepted {
             Accepted::Unix(stream) => (
-                Stream::Unix(stream),
+                Stream::Unix(Metered::new(stream, self.counters.clone())),
                 Peer::Unix(self.unix_path.unwrap_or_default()),
                 None,
                 None,
             ),
             Accepted::Tcp(stream, peer) => {
                 let local = stream.local_addr().ok();
-                let Some((stream, tls)) = self.encrypt(stream, peer).await else {
+                let Some((stream, tls)) = self.encrypt(stream, peer, &ending).await else {
                     return;
                 };
                 (stream, Peer::Tcp(peer), local, tls)
@@ -337,6 +366,7 @@ impl Entrance {
                 info,
                 shutdown,
                 counters: self.counters,
+                ending,
                 tasks,
             },
         )
@@ -348,26 +378,29 @@ impl Entrance {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
+        ending: &Ending,
     ) -> Option<(Stream, Option<Arc<TlsFacts>>)> {
+        let stream = Metered::new(stream, self.counters.clone());
         let Some(acceptor) = &self.tls else {
             return Some((Stream::Tcp(stream), None));
         };
+        let begin = Instant::now();
         match within(self.handshake_timeout, acceptor.accept(stream, self.alpn)).await {
             Some(Ok(stream)) => {
-                self.counters.tls_handshakes.increment();
-                if tls::is_resumed(&stream) {
-                    self.counters.tls_resumed.increment();
-                }
+                self.counters.record_handshake(begin.elapsed());
+                self.counters.count_handshake(tls::kind(&stream));
                 let facts = Arc::new(tls::facts(&stream));
                 Some((Stream::Tls(Box::new(stream)), Some(facts)))
             }
             Some(Err(error)) => {
                 self.counters.tls_failures.increment();
+                ending.note(CloseReason::ProtocolError);
                 tracing::debug!(setting = &*self.setting, %peer, %error, "TLS handshake failed");
                 None
             }
             None => {
                 self.counters.handshake_timeouts.increment();
+                ending.note(CloseReason::HeaderTimeout);
                 tracing::debug!(setting = &*self.setting, %peer, "TLS handshake took too long");
                 None
             }
@@ -381,6 +414,15 @@ async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> 
         Some(limit) => tokio::time::timeout(limit, future).await.ok(),
         None => Some(future.await),
     }
+}
+
+/// The process, or the system, has no free file descriptor (EMFILE, ENFILE).
+fn is_out_of_files(error: &io::Error) -> bool {
+    let number = rustix::io::Errno::from_io_error(error);
+    matches!(
+        number,
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE)
+    )
 }
 
 /// Errors about a connection that died in the queue; the next accept may well succeed.

@@ -70,7 +70,7 @@ pub use crate::error::{BindError, StartError};
 pub use crate::handle::{CloseReport, ServerHandle, ServerState};
 pub use crate::listener::Listener;
 pub use crate::server::Server;
-pub use crate::stats::ListenerStats;
+pub use crate::stats::{DurationHistogram, ErrorCodeCounts, ListenerStats};
 pub use crate::tls::{
     ClientAuth, ClientAuthorities, Identity, TicketKeys, TlsAcceptor, TlsConfig, TlsError,
 };

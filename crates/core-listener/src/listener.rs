@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::address::ListenAddress;
 use crate::config::HttpConfig;
 use crate::engine::{self, HttpService};
-use crate::stats::Counters;
+use crate::stats::{Busy, Counters, Ending};
 use crate::stream::Stream;
 use crate::tls::{Alpn, TlsAcceptor};
 
@@ -42,6 +42,8 @@ pub(crate) struct Connection {
     pub(crate) info: Arc<ConnInfo>,
     pub(crate) shutdown: Shutdown,
     pub(crate) counters: Arc<Counters>,
+    /// Where to note why it ends.
+    pub(crate) ending: Arc<Ending>,
     /// For tasks that a drain has to wait for.
     pub(crate) tasks: TaskTracker,
 }
@@ -102,6 +104,7 @@ impl Listener {
                 let handler = handler.clone();
                 Box::new(move |stream, connection| {
                     Box::pin(async move {
+                        let _busy = Busy::new(connection.counters);
                         handler(stream.boxed(), connection.info, connection.shutdown).await;
                     })
                 })

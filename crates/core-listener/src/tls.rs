@@ -18,6 +18,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::sni::ByServerName;
+use crate::stats::HandshakeKind;
+use crate::stream::Metered;
 
 /// Why certificates, keys or TLS settings are refused. Every message names the file, or the setting's
 /// text when the PEM came from there.
@@ -419,9 +421,9 @@ impl TlsAcceptor {
 
     pub(crate) async fn accept(
         &self,
-        stream: TcpStream,
+        stream: Metered<TcpStream>,
         alpn: Alpn,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    ) -> io::Result<TlsStream<Metered<TcpStream>>> {
         let variants = self.0.load_full();
         let config = match alpn {
             Alpn::Nothing => &variants.plain,
@@ -435,7 +437,7 @@ impl TlsAcceptor {
 }
 
 /// What the finished handshake settled.
-pub(crate) fn facts(stream: &TlsStream<TcpStream>) -> TlsFacts {
+pub(crate) fn facts(stream: &TlsStream<Metered<TcpStream>>) -> TlsFacts {
     let (_, session) = stream.get_ref();
     TlsFacts {
         server_name: session.server_name().map(str::to_ascii_lowercase),
@@ -456,7 +458,11 @@ pub(crate) fn facts(stream: &TlsStream<TcpStream>) -> TlsFacts {
     }
 }
 
-/// Whether the finished handshake resumed an earlier session.
-pub(crate) fn is_resumed(stream: &TlsStream<TcpStream>) -> bool {
-    stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+/// How the finished handshake went.
+pub(crate) fn kind(stream: &TlsStream<Metered<TcpStream>>) -> HandshakeKind {
+    let (_, session) = stream.get_ref();
+    HandshakeKind {
+        is_tls12: session.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_2),
+        resumed: session.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+    }
 }

@@ -263,6 +263,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::config::file::TlsVersion;
 
     #[test]
     fn the_first_start_makes_an_owner_only_pair_that_loads_and_the_second_keeps_it() {
@@ -274,6 +275,9 @@ mod tests {
             private_key: file("privateKey.pem"),
             authority: file("ca.pem"),
             is_default: true,
+            ciphers: None,
+            min_version: TlsVersion::V12,
+            uses: Vec::new(),
         };
         Certificates::new(std::slice::from_ref(&tls), None).unwrap();
         let key = dir.path().join("keys/privateKey.pem");
@@ -294,6 +298,9 @@ mod tests {
             private_key: TlsSource::File("/nowhere/k.pem".into()),
             authority: TlsSource::File("/nowhere/ca.pem".into()),
             is_default: false,
+            ciphers: None,
+            min_version: TlsVersion::V12,
+            uses: Vec::new(),
         };
         let error = format!("{:#}", Certificates::new(&[tls], None).err().unwrap());
         assert!(error.contains("/nowhere/c.pem"), "{error}");

@@ -64,7 +64,7 @@ pub fn operations_ports() -> Ports {
 pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     let config = parts.config;
     let mut chains = Chains::default();
-    if config.logging.requests {
+    if config.http.request_log.is_some() {
         // Outermost, so that every answer is logged, whoever gave it.
         chains.edge(
             Ports::All,
@@ -74,9 +74,9 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     }
     // Before anything uses the host.
     chains.edge(Ports::All, "host", Stage::gate(HostCheck));
-    if let Some(threshold_bytes) = config.http.compression_threshold {
+    if let Some(compression) = &config.http.compression {
         let compression = CompressionConfig {
-            threshold_bytes,
+            threshold_bytes: compression.threshold_bytes,
             ..CompressionConfig::default()
         };
         chains.edge(
@@ -123,7 +123,7 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
         );
     }
     let trust = LocalTrust {
-        loopback: config.authorize_local,
+        loopback: config.authentication.authorize_local,
         unix_sockets: true,
     };
     let certificate_user = config.mtls.as_ref().map(|mtls| mtls.user.clone());
@@ -222,8 +222,5 @@ fn application_cors(cors: &config::Cors) -> anyhow::Result<CorsConfig> {
 }
 
 fn origins(cors: &config::Cors) -> CorsOrigins {
-    match cors.origins.is_empty() {
-        true => CorsOrigins::All,
-        false => CorsOrigins::Listed(cors.origins.clone()),
-    }
+    CorsOrigins::from_access_list(cors.origins.clone())
 }

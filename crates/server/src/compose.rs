@@ -20,8 +20,6 @@ use crate::config::Config;
 use crate::listeners;
 use crate::root::{self, Root};
 
-/// Time that requests in flight are given after a signal to stop.
-const DRAIN: Duration = Duration::from_secs(10);
 /// How often the files of certificates are looked at; a change counts when two looks see the same.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_millis(750);
 /// Table of the hashes of loaded data records.
@@ -128,7 +126,7 @@ impl Running {
         for (setting, path) in self.handle.unix_sockets() {
             println!("  {setting}: {}", path.display());
         }
-        if self.config.authorize_local {
+        if self.config.authentication.authorize_local {
             println!("  loopback connections without credentials act as the first super user");
         }
     }
@@ -165,12 +163,10 @@ impl Running {
                 }
             }
         }
-        tracing::info!(
-            "stopping: requests in flight get {} seconds",
-            DRAIN.as_secs()
-        );
+        let grace = self.config.shutdown.grace_period;
+        tracing::info!("stopping: requests in flight get {} ms", grace.as_millis());
         let report = tokio::select! {
-            report = self.handle.shutdown(DRAIN) => report,
+            report = self.handle.shutdown(grace) => report,
             _ = terminate.recv() => self.force_close().await,
             _ = interrupt.recv() => self.force_close().await,
         };
@@ -189,7 +185,9 @@ impl Running {
 
     /// Stops like a signal would; for embedders and tests.
     pub async fn stop(self) {
-        self.handle.shutdown(DRAIN).await;
+        self.handle
+            .shutdown(self.config.shutdown.grace_period)
+            .await;
     }
 
     fn reload(&self, logs: &Logs) {
@@ -220,7 +218,7 @@ async fn open_directory(store: &Arc<Store>, config: &Config) -> anyhow::Result<A
     let [users, roles] =
         <[_; 2]>::try_from(tables).map_err(|_| anyhow::anyhow!("two tables were ensured"))?;
     let auth_config = AuthConfig {
-        cache_ttl: config.credential_cache,
+        cache_ttl: config.authentication.cache_ttl,
         ..AuthConfig::default()
     };
     let directory = Directory::load(users, roles, auth_config).await?;

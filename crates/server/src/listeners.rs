@@ -32,7 +32,7 @@ pub fn start(
     for (setting, address, secure) in http_ports(config) {
         let Some(address) = address else { continue };
         let chain = chains.chain_for(setting);
-        let listener = Listener::http(setting, address, http_config(config), move |_| {
+        let listener = Listener::http(setting, address, http_config(setting, config), move |_| {
             chain.clone()
         });
         server = server.listen(with_tls(
@@ -43,7 +43,7 @@ pub fn start(
             config,
         ));
     }
-    let trust_loopback = config.authorize_local;
+    let trust_loopback = config.authentication.authorize_local;
     for (setting, address, secure) in [
         ("mqtt.network.port", &config.mqtt.port, false),
         ("mqtt.network.securePort", &config.mqtt.secure_port, true),
@@ -107,12 +107,16 @@ fn http_ports(config: &Config) -> [HttpPort; 5] {
     ]
 }
 
-fn http_config(config: &Config) -> HttpConfig {
+fn http_config(setting: &str, config: &Config) -> HttpConfig {
+    let (times, http2) = match setting.starts_with("operationsApi.") {
+        true => (config.operations.times, config.operations.http2),
+        false => (config.http.times, config.http.http2),
+    };
     let mut http = HttpConfig::default();
-    http.http2 = config.http.http2;
-    http.headers_timeout = Some(config.http.headers_timeout);
-    http.keep_alive_timeout = Some(config.http.keep_alive_timeout);
-    http.request_timeout = Some(config.http.request_timeout);
+    http.http2 = http2;
+    http.headers_timeout = Some(times.headers);
+    http.keep_alive_timeout = Some(times.keep_alive);
+    http.request_timeout = Some(times.request);
     http.max_header_bytes = config.http.max_header_bytes as usize;
     http
 }

@@ -19,7 +19,7 @@ pub(crate) struct Activity {
     is_http1: bool,
     in_flight: AtomicU32,
     started: AtomicU32,
-    cancelled: AtomicU32,
+    served: AtomicBool,
     head_begun: AtomicBool,
     unflushed: AtomicBool,
     write_blocked: AtomicBool,
@@ -74,9 +74,9 @@ impl Activity {
         self.started.load(Relaxed)
     }
 
-    /// Requests that were dropped before their response was complete (wrapping).
-    pub(crate) fn cancelled(&self) -> u32 {
-        self.cancelled.load(Relaxed)
+    /// Whether there has been a request.
+    pub(crate) fn has_served(&self) -> bool {
+        self.served.load(Relaxed)
     }
 
     /// While a write waits for the peer: how many writes have succeeded (wrapping).
@@ -148,20 +148,22 @@ impl Activity {
         }
     }
 
-    pub(crate) fn request_started(&self) {
+    /// Returns whether none was in flight before.
+    pub(crate) fn request_started(&self) -> bool {
         self.started.fetch_add(1, Relaxed);
-        self.in_flight.fetch_add(1, Relaxed);
+        self.served.store(true, Relaxed);
         self.head_begun.store(false, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed) == 0
     }
 
-    pub(crate) fn request_ended(&self, complete: bool) {
-        if !complete {
-            self.cancelled.fetch_add(1, Relaxed);
-        }
+    /// Returns whether it was the last one in flight.
+    pub(crate) fn request_ended(&self) -> bool {
         // HTTP/2 is told of window updates by the same flushes, so there they say nothing about responses.
         self.unflushed.store(self.is_http1, Relaxed);
-        if self.in_flight.fetch_sub(1, Relaxed) == 1 {
+        let was_last = self.in_flight.fetch_sub(1, Relaxed) == 1;
+        if was_last {
             self.driver.wake();
         }
+        was_last
     }
 }

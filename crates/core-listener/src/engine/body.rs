@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::Shared;
+use crate::stats::CloseReason;
 
 /// The body of a request as it arrives, trailers included.
 ///
@@ -133,6 +134,9 @@ impl OpenBody {
             self.expired = true;
             self.shared.counters.request_timeouts.increment();
             self.shared.activity.set_must_close();
+            if self.shared.activity.is_http1() {
+                self.shared.ending.note(CloseReason::ReadTimeout);
+            }
         }
         Poll::Ready(RequestBodyError::TimedOut(io::ErrorKind::TimedOut.into()))
     }

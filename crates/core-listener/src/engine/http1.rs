@@ -11,10 +11,12 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::activity::Phase;
+use super::response::InFlight;
 use super::service::{HttpService, RequestService};
 use super::watchdog::{Expiry, Watchdog};
 use super::watched::Watched;
 use super::{Activity, Shared};
+use crate::stats::CloseReason;
 use crate::stream::{Prefixed, Stream};
 
 /// How long a head that has begun may take when a shutdown begins.
@@ -51,6 +53,7 @@ pub(crate) async fn serve<S: HttpService>(
     let upgrade = shared.upgrade().take();
     match end {
         End::Finished(_) if refusal.is_some() => {
+            shared.ending.note(CloseReason::ProtocolError);
             answer_and_close(io, refusal, &shared.activity).await;
         }
         End::Finished(Ok(())) => match upgrade {
@@ -61,27 +64,36 @@ pub(crate) async fn serve<S: HttpService>(
                 } else {
                     Box::new(Prefixed::new(parts.read_buf, io))
                 };
+                let _busy = InFlight::hold(shared.clone());
                 shared.run_upgrade(task, io).await;
             }
             None => close(io, &shared.activity, shared.activity.has_unread()).await,
         },
         End::Finished(Err(error)) => {
             tracing::debug!(connection = %shared.info.id, peer = %shared.info.peer, %error, "HTTP/1 connection failed");
+            if error.is_parse() {
+                shared.ending.note(CloseReason::ProtocolError);
+            }
             let answer = error.is_parse_version_h2().then_some("400 Bad Request");
             answer_and_close(io, answer, &shared.activity).await;
         }
         End::Expired(Expiry::Head) => {
             shared.counters.header_timeouts.increment();
+            shared.ending.note(CloseReason::HeaderTimeout);
             answer_and_close(io, Some("408 Request Timeout"), &shared.activity).await;
         }
         End::Expired(Expiry::Silence) => {
             if !shared.shutdown.is_started() {
                 shared.counters.idle_timeouts.increment();
+                shared.ending.note(CloseReason::IdleTimeout);
             }
             close(io, &shared.activity, false).await;
         }
         // Nothing more can be said to a peer that does not read.
-        End::Expired(Expiry::Write) => shared.counters.write_timeouts.increment(),
+        End::Expired(Expiry::Write) => {
+            shared.counters.write_timeouts.increment();
+            shared.ending.note(CloseReason::WriteTimeout);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Drives an HTTP/2 connection.
 
+use std::error::Error as _;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -8,7 +9,6 @@ use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
 
 use super::Shared;
 use super::activity::{Activity, Phase};
@@ -16,12 +16,11 @@ use super::service::{HttpService, RequestService};
 use super::watchdog::{Expiry, Watchdog};
 use super::watched::Watched;
 use crate::panics;
+use crate::stats::CloseReason;
 use crate::stream::{Prefixed, Stream};
 
 /// How long an idle peer has to answer the PING that goes with GOAWAY.
 const GOAWAY: Duration = Duration::from_secs(1);
-/// The interval over which cancelled requests are counted.
-const FLOOD_WINDOW: Duration = Duration::from_secs(10);
 
 type Connection<S> = http2::Connection<TokioIo<Watched>, RequestService<S>, StreamSpawner>;
 
@@ -50,7 +49,6 @@ where
 enum End {
     Finished(hyper::Result<()>),
     Expired(Expiry),
-    Flooded,
 }
 
 /// Serves requests until the connection ends.
@@ -66,22 +64,23 @@ pub(crate) async fn serve<S: HttpService>(
     match drive(pin!(connection), &shared).await {
         End::Finished(Ok(())) => {}
         End::Finished(Err(error)) => {
-            tracing::debug!(connection = %id, %peer, %error, "HTTP/2 connection failed")
+            if is_peers_fault(&error) {
+                shared.ending.note(CloseReason::ProtocolError);
+            }
+            tracing::debug!(connection = %id, %peer, %error, "HTTP/2 connection failed");
         }
-        End::Expired(Expiry::Write) => shared.counters.write_timeouts.increment(),
+        End::Expired(Expiry::Write) => {
+            shared.counters.write_timeouts.increment();
+            shared.ending.note(CloseReason::WriteTimeout);
+        }
         // Counted when GOAWAY was sent.
         End::Expired(_) => {}
-        End::Flooded => {
-            shared.counters.reset_floods.increment();
-            tracing::warn!(connection = %id, %peer, "too many cancelled HTTP/2 requests, connection dropped");
-        }
     }
 }
 
 async fn drive<S: HttpService>(mut connection: Pin<&mut Connection<S>>, shared: &Shared) -> End {
     let activity = &shared.activity;
     let mut watchdog = Watchdog::new(&shared.engine.config);
-    let mut flood = Flood::new(shared.engine.config.http2_limits.max_cancelled_streams);
     let mut shutdown = pin!(shared.shutdown.started());
     let mut closing = Closing::NotYet;
     poll_fn(|cx| {
@@ -89,9 +88,6 @@ async fn drive<S: HttpService>(mut connection: Pin<&mut Connection<S>>, shared: 
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(End::Finished(result));
-            }
-            if flood.is_exceeded(activity) {
-                return Poll::Ready(End::Flooded);
             }
             if matches!(closing, Closing::NotYet) && shutdown.as_mut().poll(cx).is_ready() {
                 closing = Closing::Told { capped: false };
@@ -102,6 +98,7 @@ async fn drive<S: HttpService>(mut connection: Pin<&mut Connection<S>>, shared: 
             match watchdog.poll(cx, activity) {
                 Poll::Ready(Expiry::Silence) if matches!(closing, Closing::NotYet) => {
                     shared.counters.idle_timeouts.increment();
+                    shared.ending.note(CloseReason::IdleTimeout);
                     closing = Closing::Told { capped: false };
                     connection.as_mut().graceful_shutdown();
                 }
@@ -136,34 +133,10 @@ impl Closing {
     }
 }
 
-/// Counts cancelled requests: each costs us the work of a request and the peer almost nothing.
-struct Flood {
-    limit: u32,
-    /// Begin of the window, and the count then.
-    window: Option<(Instant, u32)>,
-}
-
-impl Flood {
-    fn new(limit: u32) -> Self {
-        Self {
-            limit,
-            window: None,
-        }
-    }
-
-    fn is_exceeded(&mut self, activity: &Activity) -> bool {
-        let cancelled = activity.cancelled();
-        match self.window {
-            // The clock is only read while requests are being cancelled.
-            Some((_, before)) if before == cancelled => false,
-            None if cancelled == 0 => false,
-            Some((begin, before)) if begin.elapsed() < FLOOD_WINDOW => {
-                cancelled.wrapping_sub(before) > self.limit
-            }
-            _ => {
-                self.window = Some((Instant::now(), cancelled.wrapping_sub(1)));
-                false
-            }
-        }
-    }
+/// Whether the connection failed for what the peer sent, and not because it left.
+fn is_peers_fault(error: &hyper::Error) -> bool {
+    let io = error
+        .source()
+        .and_then(|source| source.downcast_ref::<std::io::Error>());
+    io.is_none() && !error.is_closed() && !error.is_canceled()
 }

@@ -7,6 +7,8 @@
 
 mod activity;
 mod body;
+mod calm;
+mod frames;
 mod framing;
 mod http1;
 mod http2;
@@ -27,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::HttpConfig;
 use crate::listener::Connection;
-use crate::stats::Counters;
+use crate::stats::{Counters, Ending};
 use crate::stream::{Prefixed, Stream};
 
 use activity::Activity;
@@ -109,6 +111,7 @@ struct Shared {
     info: Arc<ConnInfo>,
     shutdown: Shutdown,
     counters: Arc<Counters>,
+    ending: Arc<Ending>,
     tasks: TaskTracker,
     activity: Activity,
     /// What HTTP/1 is to become once its last response is written.
@@ -121,6 +124,7 @@ impl Shared {
             info,
             shutdown,
             counters,
+            ending,
             tasks,
         } = connection;
         Arc::new(Self {
@@ -128,10 +132,34 @@ impl Shared {
             info,
             shutdown,
             counters,
+            ending,
             tasks,
             activity,
             upgrade: Mutex::new(None),
         })
+    }
+
+    fn request_started(&self) {
+        let was_served = self.activity.has_served();
+        if self.activity.request_started() {
+            self.counters.busy.increment();
+            if was_served {
+                self.counters.idle.decrement();
+            }
+        }
+        if !self.activity.is_http1() {
+            self.counters.http2_streams.increment();
+        }
+    }
+
+    fn request_ended(&self) {
+        if self.activity.request_ended() {
+            self.counters.busy.decrement();
+            self.counters.idle.increment();
+        }
+        if !self.activity.is_http1() {
+            self.counters.http2_streams.decrement();
+        }
     }
 
     /// Runs the protocol that a request was upgraded to.
@@ -153,6 +181,15 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Every request holds a reference, so none is in flight any more.
+        if self.activity.has_served() {
+            self.counters.idle.decrement();
+        }
+    }
+}
+
 fn http1_builder(config: &HttpConfig) -> hyper::server::conn::http1::Builder {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
@@ -170,6 +207,8 @@ fn http2_builder(config: &HttpConfig) -> hyper::server::conn::http2::Builder<htt
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_concurrent_streams)
+        // Our own count, which knows time, comes first; see `frames`.
+        .max_pending_accept_reset_streams(limits.max_cancelled_streams as usize)
         .initial_stream_window_size(limits.stream_window_bytes)
         .initial_connection_window_size(limits.connection_window_bytes)
         .max_send_buf_size(limits.stream_send_buffer_bytes.min(u32::MAX as usize))

@@ -13,41 +13,28 @@ use super::{BoxError, Shared};
 /// A request between the end of its head and the end of its response; noted in the connection's activity.
 pub(crate) struct InFlight {
     shared: Arc<Shared>,
-    complete: bool,
 }
 
 impl InFlight {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         shared.counters.requests.increment();
-        shared.activity.request_started();
-        Self {
-            shared,
-            complete: false,
-        }
+        Self::hold(shared)
     }
 
-    /// Keeps the connection busy beyond the end of a request, for a stream that was upgraded.
+    /// Keeps the connection busy beyond the end of a request, for what it was upgraded to.
     pub(crate) fn hold(shared: Arc<Shared>) -> Self {
-        shared.activity.request_started();
-        Self {
-            shared,
-            complete: true,
-        }
+        shared.request_started();
+        Self { shared }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
-
-    /// Says that it will not have been cancelled when it is dropped.
-    pub(crate) fn set_complete(&mut self) {
-        self.complete = true;
-    }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.shared.activity.request_ended(self.complete);
+        self.shared.request_ended();
     }
 }
 
@@ -56,15 +43,13 @@ pin_project! {
     pub(crate) struct ResponseBody<B> {
         #[pin]
         body: Option<B>,
+        // Held for its drop.
         in_flight: InFlight,
     }
 }
 
 impl<B: Body> ResponseBody<B> {
-    pub(crate) fn new(body: Option<B>, mut in_flight: InFlight) -> Self {
-        if body.as_ref().is_none_or(Body::is_end_stream) {
-            in_flight.set_complete();
-        }
+    pub(crate) fn new(body: Option<B>, in_flight: InFlight) -> Self {
         Self { body, in_flight }
     }
 }
@@ -86,10 +71,6 @@ where
             return Poll::Ready(None);
         };
         let frame = ready!(body.as_mut().poll_frame(cx));
-        // A body that fails is not the peer's doing either.
-        if !matches!(frame, Some(Ok(_))) || body.is_end_stream() {
-            this.in_flight.set_complete();
-        }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 

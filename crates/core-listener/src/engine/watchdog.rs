@@ -175,13 +175,13 @@ mod tests {
         activity.note_read(1);
         activity.request_started();
         quiet(&mut watchdog, &activity, 500 * MS).await;
-        activity.request_ended(true);
+        activity.request_ended();
         activity.note_flushed();
         quiet(&mut watchdog, &activity, 20 * MS).await;
         activity.note_read(1);
         expect(&mut watchdog, &activity, Expiry::Head, 100 * MS).await;
         activity.request_started();
-        activity.request_ended(true);
+        activity.request_ended();
         activity.note_flushed();
         expect(&mut watchdog, &activity, Expiry::Silence, 30 * MS).await;
     }
@@ -191,7 +191,7 @@ mod tests {
         let (mut watchdog, activity) = (watchdog(), Activity::http1());
         for _ in 0..5 {
             activity.request_started();
-            activity.request_ended(true);
+            activity.request_ended();
             activity.note_flushed();
             quiet(&mut watchdog, &activity, 20 * MS).await;
         }
@@ -203,7 +203,7 @@ mod tests {
         let (mut watchdog, activity) = (watchdog(), Activity::http1());
         activity.request_started();
         activity.note_write(false);
-        activity.request_ended(true);
+        activity.request_ended();
         quiet(&mut watchdog, &activity, 40 * MS).await;
         activity.note_write(true);
         activity.note_write(false);
@@ -214,7 +214,7 @@ mod tests {
     async fn http2_is_idle_without_streams_whatever_frames_come() {
         let (mut watchdog, activity) = (watchdog(), Activity::http2());
         activity.request_started();
-        activity.request_ended(true);
+        activity.request_ended();
         quiet(&mut watchdog, &activity, 20 * MS).await;
         activity.note_read(17);
         expect(&mut watchdog, &activity, Expiry::Silence, 10 * MS).await;

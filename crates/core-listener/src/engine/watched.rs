@@ -12,7 +12,9 @@ use tokio::time::{Sleep, sleep};
 
 use super::Shared;
 use super::activity::Phase;
+use super::calm::Http2Watch;
 use super::framing::{Scanner, Violation};
+use crate::stats::CloseReason;
 use crate::stream::{Prefixed, Stream};
 
 /// How long a request whose body has arrived may go on after the client has ended its direction. hyper takes
@@ -25,9 +27,14 @@ pub(crate) struct Watched {
     stream: Prefixed<Stream>,
     shared: Arc<Shared>,
     half_close: Option<Pin<Box<Sleep>>>,
-    /// For HTTP/1.
-    scanner: Option<Scanner>,
+    version: Version,
     refusal: Refusal,
+}
+
+/// What is watched depends on the version.
+enum Version {
+    Http1(Scanner),
+    Http2(Box<Http2Watch>),
 }
 
 /// What became of a head that broke a rule.
@@ -42,12 +49,17 @@ enum Refusal {
 
 impl Watched {
     pub(crate) fn new(stream: Prefixed<Stream>, shared: Arc<Shared>) -> Self {
-        let activity = &shared.activity;
-        let max_head_bytes = shared.engine.config.max_header_bytes;
+        let config = &shared.engine.config;
+        let version = if shared.activity.is_http1() {
+            Version::Http1(Scanner::new(config.max_header_bytes))
+        } else {
+            let limit = config.http2_limits.max_cancelled_streams;
+            Version::Http2(Box::new(Http2Watch::new(limit)))
+        };
         Self {
             stream,
             half_close: None,
-            scanner: activity.is_http1().then(|| Scanner::new(max_head_bytes)),
+            version,
             refusal: Refusal::None,
             shared,
         }
@@ -73,16 +85,57 @@ impl Watched {
     /// Takes back the bytes that the engine must not see; returns how many it may.
     fn check(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> usize {
         let read = &buf.filled()[before..];
-        let result = self
-            .scanner
-            .as_mut()
-            .map_or(Ok(()), |scanner| scanner.scan(read));
-        let Err(Violation { valid, status }) = result else {
-            return read.len();
+        let (length, valid) = match &mut self.version {
+            Version::Http1(scanner) => match scanner.scan(read) {
+                Ok(()) => (read.len(), read.len()),
+                Err(Violation { valid, status }) => {
+                    self.refusal = Refusal::Held(status);
+                    (read.len(), valid)
+                }
+            },
+            Version::Http2(watch) => {
+                let is_flood = watch.note_read(read, &self.shared.counters);
+                if is_flood {
+                    self.shared.counters.reset_floods.increment();
+                    self.shared.ending.note(CloseReason::Limit);
+                    tracing::warn!(
+                        connection = %self.shared.info.id,
+                        peer = %self.shared.info.peer,
+                        "too many HTTP/2 streams reset, closing the connection"
+                    );
+                }
+                (read.len(), if is_flood { 0 } else { read.len() })
+            }
         };
-        self.refusal = Refusal::Held(status);
-        buf.set_filled(before + valid);
+        if valid < length {
+            buf.set_filled(before + valid);
+        }
         valid
+    }
+
+    fn ending(&mut self) -> Option<&mut Http2Watch> {
+        match &mut self.version {
+            Version::Http2(watch) if watch.is_ending() => Some(watch),
+            _ => None,
+        }
+    }
+
+    /// Writes the rest of a frame that has begun, and lets everything after it disappear.
+    fn poll_last_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let Version::Http2(watch) = &mut self.version else {
+            return Poll::Ready(Ok(buf.len()));
+        };
+        let rest = watch.may_write(buf);
+        if rest == 0 {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let length = ready!(Pin::new(&mut self.stream).poll_write(cx, &buf[..rest]))?;
+        watch.note_write(&buf[..length], &self.shared.counters);
+        if watch.is_between_frames() {
+            // The farewell waits for this.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(length))
     }
 
     pub(crate) fn into_inner(self) -> Prefixed<Stream> {
@@ -93,9 +146,11 @@ impl Watched {
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let activity = &self.shared.activity;
         // A body that has arrived may still be on its way from hyper to the service.
-        let has_arrived = |scanner: &Scanner| scanner.is_between_messages();
-        let is_complete =
-            !activity.is_body_open() || self.scanner.as_ref().is_some_and(has_arrived);
+        let has_arrived = match &self.version {
+            Version::Http1(scanner) => scanner.is_between_messages(),
+            Version::Http2(_) => false,
+        };
+        let is_complete = !activity.is_body_open() || has_arrived;
         if activity.is_http1() && activity.phase() == Phase::Busy && is_complete {
             let timer = self
                 .half_close
@@ -105,11 +160,19 @@ impl Watched {
         Poll::Ready(Ok(()))
     }
 
-    fn note_write<T>(&self, result: &Poll<io::Result<T>>) {
-        match result {
-            Poll::Ready(Ok(_)) => self.shared.activity.note_write(true),
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.shared.activity.note_write(false),
+    fn note_write(&mut self, result: &Poll<io::Result<usize>>, bufs: &[io::IoSlice<'_>]) {
+        let mut written = match result {
+            Poll::Ready(Ok(written)) => *written,
+            Poll::Ready(Err(_)) => return,
+            Poll::Pending => return self.shared.activity.note_write(false),
+        };
+        self.shared.activity.note_write(true);
+        if let Version::Http2(watch) = &mut self.version {
+            for buf in bufs {
+                let part = written.min(buf.len());
+                watch.note_write(&buf[..part], &self.shared.counters);
+                written -= part;
+            }
         }
     }
 }
@@ -121,6 +184,13 @@ impl AsyncRead for Watched {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Version::Http2(watch) = &mut this.version
+            && watch.is_ending()
+        {
+            return watch
+                .poll_end(&mut this.stream, cx, &this.shared.counters)
+                .map(Err);
+        }
         if let Refusal::Held(status) | Refusal::Told(status) = this.refusal {
             return this.poll_refusal(status);
         }
@@ -136,6 +206,12 @@ impl AsyncRead for Watched {
         }
         match (this.check(buf, before), this.refusal) {
             (0, Refusal::Held(status)) => this.poll_refusal(status),
+            (0, _) => match &mut this.version {
+                Version::Http2(watch) => watch
+                    .poll_end(&mut this.stream, cx, &this.shared.counters)
+                    .map(Err),
+                Version::Http1(_) => Poll::Ready(Ok(())),
+            },
             (length, _) => {
                 this.shared.activity.note_read(length);
                 Poll::Ready(Ok(()))
@@ -150,8 +226,11 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.ending().is_some() {
+            return self.poll_last_write(cx, buf);
+        }
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.note_write(&result);
+        self.note_write(&result, &[io::IoSlice::new(buf)]);
         result
     }
 
@@ -160,8 +239,12 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.ending().is_some() {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return self.poll_last_write(cx, first.map_or(&[], |buf| &buf[..]));
+        }
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note_write(&result);
+        self.note_write(&result, bufs);
         result
     }
 
@@ -184,12 +267,16 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Refusal::Told(_) = self.refusal {
+        if matches!(self.refusal, Refusal::Told(_)) || self.ending().is_some() {
             // The answer is not written yet.
             return Poll::Ready(Ok(()));
         }
         let result = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.note_write(&result);
+        match &result {
+            Poll::Ready(Ok(())) => self.shared.activity.note_write(true),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.shared.activity.note_write(false),
+        }
         result
     }
 }

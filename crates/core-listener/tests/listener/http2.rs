@@ -175,24 +175,112 @@ fn stalled_body() -> (StalledBody, tokio::sync::oneshot::Sender<()>) {
     (body.boxed_unsync(), held)
 }
 
-#[tokio::test]
-async fn too_many_cancelled_requests_drop_the_connection() {
-    let (server, gate) = serve(prior_knowledge(|config| {
-        config.http2_limits.max_cancelled_streams = 5
-    }));
-    let (mut sender, driver) = client(connect(&server).await).await;
-    for _ in 0..7 {
-        let request = tokio::spawn(sender.send_request(request("/slow")));
-        // A connection that has been dropped lets nothing in any more.
-        let entered = tokio::time::timeout(200 * MS, gate.entered()).await;
-        request.abort();
-        let _ = request.await;
-        if entered.is_err() {
-            break;
+/// A connection on which a test writes its own frames. The server's frames are read as they come.
+struct Frames(tokio::net::TcpStream);
+
+impl Frames {
+    async fn connect(server: &core_listener::ServerHandle) -> Self {
+        let mut io = connect(server).await;
+        send(&mut io, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        let mut frames = Self(io);
+        frames.write(4, 0, 0, &[]).await;
+        frames
+    }
+
+    async fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = vec![length[1], length[2], length[3], kind, flags];
+        frame.extend_from_slice(&stream.to_be_bytes());
+        frame.extend_from_slice(payload);
+        within(self.0.write_all(&frame)).await.unwrap();
+    }
+
+    /// `GET /slow` without a body: indexed fields, and the path as a literal.
+    async fn request(&mut self, stream: u32) {
+        let fields = [b"\x82\x86\x04\x05/slow\x41\x04".as_slice(), b"test"].concat();
+        self.write(1, 0x5, stream, &fields).await;
+    }
+
+    async fn reset(&mut self, stream: u32) {
+        self.write(3, 0, stream, &[0, 0, 0, 8]).await;
+    }
+
+    /// The next frame of this kind.
+    async fn read(&mut self, wanted: u8) -> Vec<u8> {
+        loop {
+            let mut header = [0; 9];
+            within(self.0.read_exact(&mut header)).await.unwrap();
+            let length = usize::from(header[1]) << 8 | usize::from(header[2]);
+            let mut payload = vec![0; length];
+            within(self.0.read_exact(&mut payload)).await.unwrap();
+            if header[3] == wanted {
+                return payload;
+            }
         }
     }
-    within(driver).await.unwrap();
-    until(&server, |stats| stats.reset_floods, 1).await;
+}
+
+#[tokio::test]
+async fn rapid_reset_is_answered_with_enhance_your_calm() {
+    let (server, _) = serve(prior_knowledge(|_| {}));
+    let mut client = Frames::connect(&server).await;
+    for n in 0..101 {
+        client.request(2 * n + 1).await;
+        client.reset(2 * n + 1).await;
+    }
+    let goaway = client.read(7).await;
+    assert_eq!(goaway[..4], 201_u32.to_be_bytes(), "the last stream");
+    assert_eq!(goaway[4..8], 11_u32.to_be_bytes(), "ENHANCE_YOUR_CALM");
+    assert_eq!(read_to_close(&mut client.0).await, "");
+    drop(client);
+    until(&server, |stats| stats.active, 0).await;
+    let stats = server.stats().remove(0);
+    assert_eq!((stats.reset_floods, stats.closed_limit), (1, 1));
+    assert_eq!(stats.http2_resets_by_client.of("CANCEL"), 101);
+    assert_eq!(stats.http2_goaways.of("ENHANCE_YOUR_CALM"), 1);
+    assert_eq!((stats.http2_streams_opened, stats.http2_streams), (101, 0));
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_hundred_resets_are_allowed() {
+    let (server, gate) = serve(prior_knowledge(|_| {}));
+    let mut client = Frames::connect(&server).await;
+    for n in 0..100 {
+        client.request(2 * n + 1).await;
+        client.reset(2 * n + 1).await;
+    }
+    client.request(201).await;
+    // Some of the cancelled ones may have entered as well.
+    until(&server, |stats| stats.http2_streams_opened, 101).await;
+    let held = tokio::spawn(async move {
+        loop {
+            gate.entered().await;
+            gate.open();
+        }
+    });
+    client.read(0).await;
+    held.abort();
+    assert_eq!(total(&server, |stats| stats.reset_floods), 0);
+    drop(client);
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_stream_beyond_the_limit_is_refused_and_the_others_go_on() {
+    let (server, gate) = serve(prior_knowledge(|config| {
+        config.http2_limits.max_concurrent_streams = 1
+    }));
+    let mut client = Frames::connect(&server).await;
+    client.request(1).await;
+    gate.entered().await;
+    client.request(3).await;
+    assert_eq!(client.read(3).await, 7_u32.to_be_bytes(), "REFUSED_STREAM");
+    gate.open();
+    assert_eq!(client.read(0).await, b"done");
+    let stats = server.stats().remove(0);
+    assert_eq!(stats.http2_resets_by_server.of("REFUSED_STREAM"), 1);
+    drop(client);
     server.shutdown(PATIENCE).await;
 }
 

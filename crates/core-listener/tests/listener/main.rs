@@ -10,6 +10,7 @@ mod http1;
 mod http2;
 mod limits;
 mod raw;
+mod stats;
 mod support;
 mod timeouts;
 mod tls;

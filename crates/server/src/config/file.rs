@@ -48,44 +48,27 @@ pub enum SizeSetting {
     Text(String),
 }
 
-/// `threads: 4`, or `threads: { count: 4 }`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Threads {
-    /// The bare number.
-    Count(u16),
-    /// The section.
-    Section(ThreadsSection),
-}
-
-/// `http.mtls`: off, on with the defaults, or on with these settings.
+/// `false` is off, `true` is on with the defaults of the section, a section is on with its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Mtls {
+pub enum Switchable<T> {
     /// The bare switch.
     Switch(bool),
+    /// `null`: off.
+    Absent(()),
     /// The section.
-    Section(MtlsSection),
+    Section(T),
 }
 
-/// Which user a client certificate stands for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum MtlsUser {
-    /// `null`: none.
-    Nobody(()),
-    /// `CN` or `Common Name` for that of the certificate, or the name of a user.
-    Name(String),
-}
-
-/// `tls` as one section, or as a list of sections of which the server name chooses one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum TlsEntries {
-    /// One certificate.
-    One(Tls),
-    /// Several.
-    Many(Vec<Tls>),
+impl<T: Clone + Default> Switchable<T> {
+    /// The settings, if it is on.
+    pub fn section(&self) -> Option<T> {
+        match self {
+            Self::Switch(false) | Self::Absent(()) => None,
+            Self::Switch(true) => Some(T::default()),
+            Self::Section(section) => Some(section.clone()),
+        }
+    }
 }
 
 macro_rules! section {
@@ -103,6 +86,24 @@ macro_rules! section {
     };
 }
 
+mod http;
+mod identity;
+mod logging;
+mod network;
+mod tls;
+
+pub use self::http::{Http, HttpLogging, RateLimit, RateLimitKey, SecurityHeaders};
+pub use self::identity::{Authentication, Cookie, HashFunction};
+pub use self::logging::{AuditAuthEvents, ComponentLogging, Logging, Rotation};
+pub use self::network::{
+    Mqtt, MqttNetwork, OperationsApi, OperationsNetwork, Shutdown, SysInfo, ThreadRange, Threads,
+    ThreadsSection,
+};
+pub use self::tls::{
+    CertificateVerification, Crl, FailureMode, MtlsSection, MtlsUser, Ocsp, Tls, TlsEntries,
+    TlsVersion,
+};
+
 section! {
     /// The whole file.
     FileConfig {
@@ -113,9 +114,11 @@ section! {
         /// The application port.
         http: Http = Http::default(),
         /// Certificates of all secure ports.
-        tls: TlsEntries = TlsEntries::One(Tls::default()),
+        tls: TlsEntries = TlsEntries::One(Box::default()),
         /// Worker threads.
         threads: Threads = Threads::Section(ThreadsSection::default()),
+        /// How the server stops.
+        shutdown: Shutdown = Shutdown::default(),
         /// The Operations API.
         operations_api: OperationsApi = OperationsApi::default(),
         /// The MQTT broker.
@@ -132,161 +135,6 @@ section! {
 }
 
 section! {
-    /// `http`.
-    Http {
-        /// Plaintext port.
-        port: Option<PortSetting> = Some(PortSetting::Number(9926)),
-        /// TLS port.
-        secure_port: Option<PortSetting> = None,
-        /// Client certificates on the TLS port.
-        mtls: Mtls = Mtls::Switch(false),
-        /// Offer HTTP/2 by ALPN on the TLS port.
-        http2: bool = false,
-        /// Answer cross-origin requests.
-        cors: bool = true,
-        /// Allowed origins; absent or `*` is any.
-        cors_access_list: Option<OneOrMany> = None,
-        /// Value of `Access-Control-Allow-Headers`.
-        cors_access_control_allow_headers: String = "Accept, Content-Type, Authorization".to_owned(),
-        /// Smallest body that is compressed, in bytes; 0 turns compression off.
-        compression_threshold: u64 = 1200,
-        /// Milliseconds for a whole request body.
-        timeout: u64 = 120_000,
-        /// Milliseconds for a request head.
-        headers_timeout: u64 = 60_000,
-        /// Milliseconds an idle connection is kept.
-        keep_alive_timeout: u64 = 30_000,
-        /// Milliseconds for a TLS handshake.
-        tls_handshake_timeout: u64 = 10_000,
-        /// Bytes of a request head.
-        max_header_size: u32 = 16_394,
-        /// Bytes of a request body.
-        max_request_body_size: SizeSetting = SizeSetting::Bytes(10_000_000),
-        /// Connections at one time over all listeners; absent is no limit.
-        max_connections: Option<u32> = None,
-    }
-}
-
-section! {
-    /// `tls`.
-    Tls {
-        /// Certificate chain in PEM: a path, or the text itself; `<rootPath>/keys/certificate.pem` when absent.
-        certificate: Option<String> = None,
-        /// Private key in PEM; `<rootPath>/keys/privateKey.pem` when absent.
-        private_key: Option<String> = None,
-        /// Authority in PEM; `<rootPath>/keys/ca.pem` when absent.
-        certificate_authority: Option<String> = None,
-        /// Server names that get this certificate; those in the certificate when absent.
-        #[serde(alias = "hosts", alias = "hostname", alias = "hostnames")]
-        host: Option<OneOrMany> = None,
-    }
-}
-
-section! {
-    /// `http.mtls` as a section.
-    MtlsSection {
-        /// Whether a handshake without a client certificate fails.
-        required: bool = false,
-        /// The user behind a certificate.
-        user: MtlsUser = MtlsUser::Name("CN".to_owned()),
-        /// Authorities in PEM that may sign client certificates; those of `tls` when absent.
-        certificate_authority: Option<String> = None,
-    }
-}
-
-section! {
-    /// `threads`.
-    #[derive(Eq)]
-    ThreadsSection {
-        /// Worker threads; absent means one for each processor but one, and at least two.
-        count: Option<u16> = None,
-    }
-}
-
-section! {
-    /// `operationsApi`.
-    OperationsApi {
-        /// Its listeners.
-        network: OperationsNetwork = OperationsNetwork::default(),
-    }
-}
-
-section! {
-    /// `operationsApi.network`.
-    OperationsNetwork {
-        /// Plaintext port.
-        port: Option<PortSetting> = Some(PortSetting::Number(9925)),
-        /// TLS port.
-        secure_port: Option<PortSetting> = None,
-        /// Owner-only Unix socket whose peers are super users; `<rootPath>/operations-server` when absent, `false` is off.
-        domain_socket: Option<PortSetting> = None,
-        /// Answer cross-origin requests.
-        cors: bool = true,
-        /// Allowed origins; absent or `*` is any.
-        cors_access_list: Option<OneOrMany> = Some(OneOrMany::Many(vec![Some("*".to_owned())])),
-    }
-}
-
-section! {
-    /// `mqtt`.
-    Mqtt {
-        /// Its listeners.
-        network: MqttNetwork = MqttNetwork::default(),
-        /// Accept the sub-protocol `mqtt` on the HTTP ports.
-        web_socket: bool = true,
-        /// Refuse clients without credentials.
-        require_authentication: bool = true,
-        /// Accept topics that match no exported resource. Not built yet: `true` stops the start.
-        free_topics: bool = false,
-        /// Largest packet in bytes.
-        max_packet_size: SizeSetting = SizeSetting::Text("100M".to_owned()),
-    }
-}
-
-section! {
-    /// `mqtt.network`.
-    MqttNetwork {
-        /// Plaintext port.
-        port: Option<PortSetting> = Some(PortSetting::Number(1883)),
-        /// TLS port.
-        secure_port: Option<PortSetting> = Some(PortSetting::Number(8883)),
-    }
-}
-
-section! {
-    /// `authentication`.
-    Authentication {
-        /// Loopback peers without credentials are super users; absent means only under `motet dev`.
-        authorize_local: Option<bool> = None,
-        /// Milliseconds a checked password is remembered.
-        #[serde(rename = "cacheTTL")]
-        cache_ttl: u64 = 30_000,
-    }
-}
-
-section! {
-    /// `logging`.
-    Logging {
-        /// `trace`, `debug`, `info`, `warn`, `error`, `fatal` or `notify`; absent means `warn`, and `info` under `motet dev`.
-        level: Option<String> = None,
-        /// Write a file.
-        file: bool = true,
-        /// Directory of log files; `<rootPath>/log` when absent.
-        root: Option<String> = None,
-        /// The file; `<root>/hdb.log` when absent.
-        path: Option<String> = None,
-        /// Also write to standard output; absent means only under `motet dev`.
-        std_streams: Option<bool> = None,
-        /// Keep the change log; a table can decide otherwise with `@table(audit:)`.
-        audit_log: bool = true,
-        /// How far back subscriptions can resume; a number is seconds.
-        audit_retention: DurationSetting = DurationSetting::Text("3d".to_owned()),
-        /// One line a request.
-        requests: bool = false,
-    }
-}
-
-section! {
     /// `storage`.
     Storage {
         /// Directory of database files; `<rootPath>/database` when absent.
@@ -295,6 +143,8 @@ section! {
         map_size: SizeSetting = SizeSetting::Text("1T".to_owned()),
         /// Estimated wait in the write queue above which writes are refused with 503; a number is seconds.
         max_transaction_queue_time: DurationSetting = DurationSetting::Text("45s".to_owned()),
+        /// Log of its own.
+        logging: Option<ComponentLogging> = None,
     }
 }
 
@@ -309,6 +159,25 @@ section! {
         sse_keep_alive: u64 = 15_000,
         /// Let WebSocket clients write with messages such as `{"type":"put","id":"1","value":{}}`.
         web_socket_writes: bool = false,
+    }
+}
+
+impl FileConfig {
+    /// The defaults with every optional section written out: where the names of all keys come from.
+    pub(super) fn with_all_sections() -> Self {
+        let mut all = Self {
+            http: Http::with_all_sections(),
+            ..Self::default()
+        };
+        all.tls = TlsEntries::One(Box::new(Tls::with_all_sections()));
+        all.operations_api.tls = Some(all.tls.clone());
+        all.operations_api.network.mtls = Some(all.http.mtls.clone());
+        all.mqtt.network.mtls = all.http.mtls.clone();
+        all.mqtt.logging = Some(ComponentLogging::default());
+        all.authentication.logging = Some(ComponentLogging::default());
+        all.storage.logging = Some(ComponentLogging::default());
+        all.logging.external = Some(ComponentLogging::default());
+        all
     }
 }
 

@@ -7,9 +7,11 @@ use figment::Figment;
 use figment::providers::Serialized;
 use figment::value::{Dict, Value};
 
+use super::aliases;
 use super::checked::{Config, Mode};
 use super::file::FileConfig;
 use super::names;
+use super::profile::Profile;
 use super::yaml::Text;
 
 /// File names looked for in the root directory, the preferred one first.
@@ -68,6 +70,9 @@ pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
     let root = root_path(sources, variable("HOME"))?;
     let mut warnings = Vec::new();
     let mut figment = Figment::from(Serialized::defaults(FileConfig::default()));
+    if let Some(profile) = profile(mode, variable("DEFAULTS_MODE"))? {
+        figment = figment.merge(Serialized::defaults(profile.settings()));
+    }
     if let Some(text) = variable("HARPER_DEFAULT_CONFIG") {
         figment = merge(
             figment,
@@ -75,7 +80,14 @@ pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
             &mut warnings,
         );
     }
-    if let Some(path) = config_file(&root) {
+    // `HARPER_CONFIG` is JSON, or the path of the file.
+    let given = variable("HARPER_CONFIG").map(str::trim);
+    let (json, named) = match given {
+        Some(text) if text.starts_with('{') => (Some(text), None),
+        Some(path) => (None, Some(expand(path, variable("HOME"))?)),
+        None => (None, None),
+    };
+    if let Some(path) = named.or_else(|| config_file(&root, &mut warnings)) {
         let text = std::fs::read_to_string(&path).map_err(|error| {
             ConfigError::new(format!("cannot read {}: {error}", path.display()))
         })?;
@@ -84,6 +96,9 @@ pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
             Text::yaml(path.display().to_string(), &text),
             &mut warnings,
         );
+    }
+    if let Some(text) = json {
+        figment = merge(figment, Text::json("HARPER_CONFIG", text), &mut warnings);
     }
     figment = figment.merge(Serialized::defaults(overrides(
         &sources.environment,
@@ -108,6 +123,15 @@ pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
         .extract()
         .map_err(|error| ConfigError::new(describe(&error, &figment)))?;
     Config::check(mode, file, root, warnings)
+}
+
+/// `DEFAULTS_MODE`, else that of the command.
+fn profile(mode: Mode, named: Option<&str>) -> Result<Option<Profile>, ConfigError> {
+    match (named, mode) {
+        (Some(name), _) => Profile::named(name).map(Some),
+        (None, Mode::Dev) => Ok(Some(Profile::Developer)),
+        (None, Mode::Run) => Ok(None),
+    }
 }
 
 fn merge(figment: Figment, text: Text, warnings: &mut Vec<String>) -> Figment {
@@ -149,11 +173,18 @@ pub(super) fn expand(path: &str, home: Option<&str>) -> Result<PathBuf, ConfigEr
     }
 }
 
-fn config_file(root: &Path) -> Option<PathBuf> {
-    FILE_NAMES
+/// The first of the names that is a file in the root; the others are reported.
+fn config_file(root: &Path, warnings: &mut Vec<String>) -> Option<PathBuf> {
+    let mut found = FILE_NAMES
         .iter()
         .map(|name| root.join(name))
-        .find(|path| path.is_file())
+        .filter(|path| path.is_file());
+    let first = found.next()?;
+    for other in found {
+        let (other, first) = (other.display(), first.display());
+        warnings.push(format!("{other} is not read, because {first} is"));
+    }
+    Some(first)
 }
 
 /// The known settings among `pairs`, as a nested mapping. Unknown names are reported only where nothing else
@@ -168,14 +199,12 @@ fn overrides(
     let mut nested = Dict::new();
     for (name, text) in pairs {
         let upper = name.to_ascii_uppercase();
-        // `THREADS=4` is the documented short form.
-        let path = match upper.as_str() {
-            "THREADS" => Some(vec!["threads".to_owned(), "count".to_owned()]),
-            "ROOTPATH" => None,
-            _ => known
-                .iter()
-                .find(|key| key.variable() == upper)
-                .map(|key| key.0.clone()),
+        let known = known.iter().find(|key| key.variable() == upper);
+        let path = match (upper.as_str(), known) {
+            ("ROOTPATH", _) => None,
+            (_, Some(key)) => Some(key.0.clone()),
+            (_, None) => aliases::path(name)
+                .map(|path| path.split('.').map(str::to_owned).collect::<Vec<_>>()),
         };
         match path {
             Some(path) => insert(&mut nested, &path, scalar(text)),
@@ -199,6 +228,10 @@ fn insert(dict: &mut Dict, path: &[String], value: Value) {
             let section = dict
                 .entry(first.clone())
                 .or_insert_with(|| Value::from(Dict::new()));
+            // A key of a section beats the bare switch for it.
+            if section.as_dict().is_none() {
+                *section = Value::from(Dict::new());
+            }
             if let Value::Dict(_, inner) = section {
                 insert(inner, rest, value);
             }
@@ -250,7 +283,8 @@ fn alternatives(message: &str) -> Option<&'static str> {
         "OneOrMany" => "a text or a list of texts",
         "DurationSetting" => "a number, or a number and a unit such as 3d",
         "SizeSetting" => "a number of bytes, or a number and a unit such as 64M",
-        "Mtls" => "true, false, or a section with 'required', 'user' and 'certificateAuthority'",
+        "Switchable" => "true, false, or a section of settings",
+        "ThreadRange" => "'first-last' or [first, last]",
         "MtlsUser" => "a user name, 'CN', or null",
         "TlsEntries" => "a section with 'certificate' and 'privateKey', or a list of such sections",
         "Threads" => "a number of threads, or a section with 'count'",
@@ -373,8 +407,82 @@ mod tests {
         let trusts = |mode| {
             load(mode, &sources(root.path(), &[], &[]))
                 .unwrap()
+                .authentication
                 .authorize_local
         };
         assert!(trusts(Mode::Dev) && !trusts(Mode::Run));
+    }
+
+    #[test]
+    fn the_production_profile_serves_tls_alone_and_the_file_beats_it() {
+        let root = tempfile::tempdir().unwrap();
+        let production = sources(root.path(), &[], &[("DEFAULTS_MODE", "prod")]);
+        let config = load(Mode::Run, &production).unwrap();
+        assert!(config.http.port.is_none() && config.operations.port.is_none());
+        let port = |address: &Option<_>| address.as_ref().map(ToString::to_string);
+        assert_eq!(port(&config.http.secure_port).as_deref(), Some("port 9926"));
+        let operations = port(&config.operations.secure_port);
+        assert_eq!(operations.as_deref(), Some("port 9925"));
+        assert!(config.http.cors.is_none() && !config.authentication.authorize_local);
+        std::fs::write(root.path().join("motet.yaml"), "http:\n  cors: true\n").unwrap();
+        assert!(
+            load(Mode::Run, &production).unwrap().http.cors.is_some(),
+            "the file wins"
+        );
+    }
+
+    #[test]
+    fn the_developer_profile_has_one_worker_and_the_log_on_the_terminal() {
+        let root = tempfile::tempdir().unwrap();
+        let config = load(Mode::Dev, &sources(root.path(), &[], &[])).unwrap();
+        assert_eq!(config.workers.get(), 1);
+        assert!(config.logging.std_streams && config.authentication.authorize_local);
+        assert_eq!(config.logging.level, telemetry::LogLevel::Info);
+    }
+
+    #[test]
+    fn keys_of_optional_sections_have_names_in_the_environment() {
+        let root = tempfile::tempdir().unwrap();
+        let environment = [
+            ("HTTP_MTLS", "true"),
+            ("HTTP_MTLS_REQUIRED", "true"),
+            ("HTTP_MTLS_CERTIFICATEVERIFICATION_CRL_TIMEOUT", "2000"),
+            ("HTTP_LOGGING_TIMING", "true"),
+            ("MQTT_NETWORK_MTLS_USER", "device"),
+            ("THREADS", "3"),
+            ("LOG_LEVEL", "error"),
+        ];
+        let config = load(Mode::Run, &sources(root.path(), &[], &environment)).unwrap();
+        let mtls = config.mtls.unwrap();
+        assert!(mtls.required);
+        let crl = mtls.verification.unwrap().crl.unwrap();
+        assert_eq!(crl.timeout, std::time::Duration::from_secs(2));
+        assert!(config.http.request_log.unwrap().timing);
+        assert!(config.mqtt.mtls.is_some());
+        assert_eq!(config.workers.get(), 3);
+        assert_eq!(config.logging.level, telemetry::LogLevel::Error);
+    }
+
+    #[test]
+    fn a_certificate_check_that_is_too_hasty_stops_the_start() {
+        let root = tempfile::tempdir().unwrap();
+        let environment = [("HTTP_MTLS_CERTIFICATEVERIFICATION_OCSP_CACHETTL", "10")];
+        let error = load(Mode::Run, &sources(root.path(), &[], &environment)).unwrap_err();
+        let expected = "'http.mtls.certificateVerification.ocsp.cacheTtl' is '10': expected at least 1000 milliseconds";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn harper_config_is_json_or_the_path_of_the_file() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("motet.yaml"), "threads: 2\n").unwrap();
+        let elsewhere = root.path().join("other.yaml");
+        std::fs::write(&elsewhere, "threads: 4\n").unwrap();
+        let workers = |value: &str| {
+            let sources = sources(root.path(), &[], &[("HARPER_CONFIG", value)]);
+            load(Mode::Run, &sources).unwrap().workers.get()
+        };
+        assert_eq!(workers(r#"{"threads":{"count":5}}"#), 5);
+        assert_eq!(workers(elsewhere.to_str().unwrap()), 4);
     }
 }

@@ -40,13 +40,15 @@ impl Known {
     }
 }
 
-/// Every leaf of the default configuration.
+/// Every setting: the leaves of the default configuration, and those of its optional sections.
 pub(super) fn known() -> Vec<Known> {
-    let Ok(Value::Dict(_, defaults)) = Value::serialize(FileConfig::default()) else {
-        unreachable!("the default configuration is a mapping")
-    };
     let mut leaves = Vec::new();
-    walk(&defaults, &mut Vec::new(), &mut leaves);
+    for config in [FileConfig::default(), FileConfig::with_all_sections()] {
+        let Ok(Value::Dict(_, config)) = Value::serialize(config) else {
+            unreachable!("a configuration is a mapping")
+        };
+        walk(&config, &mut Vec::new(), &mut leaves);
+    }
     leaves
 }
 
@@ -55,7 +57,12 @@ fn walk(dict: &Dict, path: &mut Vec<String>, leaves: &mut Vec<Known>) {
         path.push(name.clone());
         match value {
             Value::Dict(_, section) => walk(section, path, leaves),
-            _ => leaves.push(Known(path.clone())),
+            _ => {
+                let leaf = Known(path.clone());
+                if !leaves.contains(&leaf) {
+                    leaves.push(leaf);
+                }
+            }
         }
         path.pop();
     }
@@ -63,9 +70,6 @@ fn walk(dict: &Dict, path: &mut Vec<String>, leaves: &mut Vec<Known>) {
 
 /// What Harper's versions call the names of a certificate.
 const TLS_HOSTS: [&str; 3] = ["hosts", "hostname", "hostnames"];
-
-/// The keys of `http.mtls`.
-const MTLS: [&str; 3] = ["required", "user", "certificateAuthority"];
 
 /// Messages for the keys of `given` that no known key has, each with the nearest known one.
 pub(super) fn unknown(given: &Dict, source: &str) -> Vec<String> {
@@ -88,15 +92,12 @@ fn find_unknown(
         let section = known.iter().any(|key| key.0.starts_with(path));
         match value {
             Value::Dict(_, inner) if section => find_unknown(inner, path, known, source, messages),
-            Value::Array(_, entries) if *path == ["tls"] => {
+            Value::Array(_, entries) if path.last().is_some_and(|last| last == "tls") => {
                 for entry in entries.iter().filter_map(Value::as_dict) {
                     find_unknown(entry, path, known, source, messages);
                 }
             }
-            // The other spellings of `tls.host`.
-            _ if path[0] == "tls" && TLS_HOSTS.contains(&path[1..].concat().as_str()) => {}
-            // A switch by default, so that the section shows no keys.
-            _ if path[..path.len() - 1] == ["http", "mtls"] && MTLS.contains(&name.as_str()) => {}
+            _ if is_tls_hosts(path) => {}
             _ if leaf || OPEN_SECTIONS.contains(&path[0].as_str()) => {}
             _ if path.len() == 1 && ACCEPTED.contains(&name.as_str()) => {
                 messages.push(format!(
@@ -106,6 +107,14 @@ fn find_unknown(
             _ => messages.push(unknown_message(&path.join("."), known, source)),
         }
         path.pop();
+    }
+}
+
+/// One of the other spellings of `tls.host`.
+fn is_tls_hosts(path: &[String]) -> bool {
+    match path {
+        [.., section, name] => section == "tls" && TLS_HOSTS.contains(&name.as_str()),
+        _ => false,
     }
 }
 
