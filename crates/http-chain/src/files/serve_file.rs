@@ -52,7 +52,7 @@ fn answer(request: &Request, path: &Path) -> io::Result<Response> {
         return match open(&index)? {
             Some(file) if file.metadata()?.is_file() => match names_directory {
                 true => serve(request, file, &index),
-                false => Ok(redirect(request, Moved::ToDirectory)),
+                false => Ok(redirect(request, Moved::Directory)),
             },
             _ => absent(),
         };
@@ -61,10 +61,10 @@ fn answer(request: &Request, path: &Path) -> io::Result<Response> {
         return absent();
     }
     if names_directory {
-        return Ok(redirect(request, Moved::ToFile));
+        return Ok(redirect(request, Moved::File));
     }
     if request.pathname().ends_with("/index.html") {
-        return Ok(redirect(request, Moved::ToIndex));
+        return Ok(redirect(request, Moved::Index));
     }
     serve(request, file, path)
 }

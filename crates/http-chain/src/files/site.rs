@@ -46,11 +46,11 @@ enum Lookup {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Moved {
     /// A directory was asked for without its slash.
-    ToDirectory,
+    Directory,
     /// A file was asked for with a slash.
-    ToFile,
+    File,
     /// An index file was asked for by its name.
-    ToIndex,
+    Index,
 }
 
 /// An open file or directory.
@@ -172,7 +172,7 @@ impl Site {
                     Some(index) if path.names_directory => {
                         return Ok(Lookup::File(Box::new(index)));
                     }
-                    Some(_) => return Ok(Lookup::Moved(Moved::ToDirectory)),
+                    Some(_) => return Ok(Lookup::Moved(Moved::Directory)),
                     None => {}
                 }
             }
@@ -193,8 +193,8 @@ impl Site {
         let is_index = || path.relative.file_name() == Some(self.config.index_file.as_ref());
         match (path.names_directory, self.config.canonical) {
             (true, false) => Lookup::Absent,
-            (true, true) => Lookup::Moved(Moved::ToFile),
-            (false, true) if self.config.index && is_index() => Lookup::Moved(Moved::ToIndex),
+            (true, true) => Lookup::Moved(Moved::File),
+            (false, true) if self.config.index && is_index() => Lookup::Moved(Moved::Index),
             (false, _) => Lookup::File(Box::new(found)),
         }
     }
@@ -360,9 +360,9 @@ pub(super) fn method_not_allowed() -> Response {
 pub(super) fn redirect(request: &Request, moved: Moved) -> Response {
     let path = request.original_pathname();
     let path = match moved {
-        Moved::ToDirectory => format!("{path}/"),
-        Moved::ToFile => path.trim_end_matches('/').to_owned(),
-        Moved::ToIndex => path[..=path.rfind('/').unwrap_or_default()].to_owned(),
+        Moved::Directory => format!("{path}/"),
+        Moved::File => path.trim_end_matches('/').to_owned(),
+        Moved::Index => path[..=path.rfind('/').unwrap_or_default()].to_owned(),
     };
     let query = request.query().map(|query| format!("?{query}"));
     let location = format!(
