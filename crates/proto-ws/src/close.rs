@@ -1,8 +1,6 @@
 //! Why a connection is closed, as the peer is told (RFC 6455 §7.4, `realtime.md` §2.2).
 
 use resource::{Error, ErrorKind};
-use tungstenite::protocol::CloseFrame;
-use tungstenite::protocol::frame::coding::CloseCode;
 
 /// Bytes of the longest reason: a control frame carries 125, of which the code takes two.
 const MAX_REASON_BYTES: usize = 123;
@@ -52,6 +50,11 @@ impl Close {
         Self::new(1007, reason)
     }
 
+    /// 1008: a rule of this server that no other code names.
+    pub fn policy_violation(reason: impl Into<String>) -> Self {
+        Self::new(1008, reason)
+    }
+
     /// 1009: a message is too big.
     pub fn too_big(reason: impl Into<String>) -> Self {
         Self::new(1009, reason)
@@ -94,13 +97,6 @@ impl Close {
     /// The reason; at most 123 bytes.
     pub fn reason(&self) -> &str {
         &self.reason
-    }
-
-    pub(crate) fn to_frame(&self) -> CloseFrame {
-        CloseFrame {
-            code: CloseCode::from(self.code),
-            reason: self.reason.as_str().into(),
-        }
     }
 }
 

@@ -34,6 +34,16 @@ impl Encoding {
         }
     }
 
+    /// The encoding that a sub-protocol stands for: `json`, `cbor` or `msgpack`.
+    pub fn of_sub_protocol(name: &str) -> Option<Self> {
+        match name {
+            "json" => Some(Self::Json),
+            "cbor" => Some(Self::Cbor),
+            "msgpack" => Some(Self::MessagePack),
+            _ => None,
+        }
+    }
+
     /// Whether messages are text.
     pub fn is_text(self) -> bool {
         self == Self::Json

@@ -5,9 +5,9 @@ use std::future::{Future, ready};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use base::{BoxedIo, ConnInfo, Shutdown, UpgradeTask, WorkerId};
+use base::{BoxedIo, ConnInfo, Shutdown, WorkerId};
 use content::ContentTypes;
-use http::{Method, header};
+use http::header;
 use http_chain::{BoxFuture, Handler, Request, Response};
 use resource::{Action, Authenticator, Caller, Context, Error, Protocol, Registry};
 
@@ -16,11 +16,14 @@ use crate::envelope::Encoding;
 use crate::handshake::{Offer, offered};
 use crate::live::Live;
 use crate::refusal::Refusal;
+use crate::statistics::WsStatistics;
 use crate::sub_protocol::SubProtocol;
 use crate::target::{self, Options, Target};
 use crate::tunnel;
+use crate::upgrade::{Handshake, Upgrader, form};
 
-/// Answers WebSocket upgrades; hands every other request back.
+/// Answers requests for WebSockets, by `Upgrade` on HTTP/1.1 and by extended `CONNECT` on HTTP/2 (RFC 8441);
+/// hands every other request back.
 ///
 /// Stands behind authentication and before REST, to which an upgrade looks like a GET.
 ///
@@ -43,7 +46,7 @@ use crate::tunnel;
 #[derive(Clone)]
 pub struct WebSockets {
     registry: Arc<Registry>,
-    config: Arc<WsConfig>,
+    upgrader: Upgrader,
     types: ContentTypes,
     authenticator: Option<Arc<dyn Authenticator>>,
     serves_resources: bool,
@@ -55,7 +58,7 @@ impl WebSockets {
     pub fn new(registry: Arc<Registry>, config: WsConfig) -> Self {
         Self {
             registry,
-            config: Arc::new(config),
+            upgrader: Upgrader::new(config),
             types: ContentTypes::standard(),
             authenticator: None,
             serves_resources: true,
@@ -100,34 +103,51 @@ impl WebSockets {
         names.find_map(|name| self.sub_protocols.iter().find(|known| *known.name == *name))
     }
 
-    async fn answer(&self, request: &Request) -> Result<Response, Refusal> {
-        let offer = Offer::parse(request.headers())?;
-        // W6, the check of `Origin` against cross-site hijacking, belongs here as soon as cookies
-        // authenticate: no other credential is attached to a request by the browser alone.
-        if let Some(sub_protocol) = self.sub_protocol(offer.protocols()) {
-            return Ok(self.open_tunnel(&offer, sub_protocol, request.caller()));
-        }
-        let live = self.subscribe(request).await?;
-        let task = UpgradeTask::new(move |io, _conn, shutdown| live.run(io, shutdown));
-        // W3: browsers give up when they offer protocols and none is selected.
-        let first = offer.protocols().next();
-        Ok(Response::upgrade(offer.response_headers(first), task))
+    /// Totals of all workers since the start. Clones of a handler count together.
+    pub fn statistics(&self) -> WsStatistics {
+        self.upgrader.statistics()
     }
 
-    fn open_tunnel(&self, offer: &Offer, sub_protocol: &SubProtocol, caller: &Caller) -> Response {
-        let headers = offer.response_headers(Some(&sub_protocol.name));
+    async fn answer(&self, request: &Request) -> Result<Response, Refusal> {
+        let handshake = self.upgrader.shake_hands(request)?;
+        if let Some(sub_protocol) = self.sub_protocol(handshake.offer.protocols()) {
+            return Ok(self.open_tunnel(&handshake, sub_protocol, request.caller()));
+        }
+        let format = offered_format(&handshake.offer);
+        let live = self
+            .subscribe(request, format.map(|(_, encoding)| encoding))
+            .await?;
+        // W3: browsers give up when they offer protocols and none is selected.
+        let first = handshake.offer.protocols().next();
+        let selected = format.map(|(name, _)| name).or(first);
+        let run = move |link, _, shutdown| live.run(link, shutdown);
+        Ok(self.upgrader.accept(&handshake, selected, run))
+    }
+
+    fn open_tunnel(
+        &self,
+        handshake: &Handshake,
+        sub_protocol: &SubProtocol,
+        caller: &Caller,
+    ) -> Response {
+        let name = Arc::clone(&sub_protocol.name);
         let (sub_protocol, caller) = (sub_protocol.clone(), caller.clone());
-        let config = Arc::clone(&self.config);
-        let task = UpgradeTask::new(move |io, conn, shutdown| {
-            tunnel::run(io, config, shutdown.clone(), move |stream| {
+        let run = move |link, conn, shutdown: Shutdown| {
+            tunnel::run(link, shutdown.clone(), move |stream| {
                 sub_protocol.serve(stream, conn, shutdown, caller)
             })
-        });
-        Response::upgrade(headers, task)
+        };
+        self.upgrader.accept(handshake, Some(&name), run)
     }
 
     /// W5: everything that can fail, before the connection is a WebSocket.
-    async fn subscribe(&self, request: &Request) -> Result<Live, Refusal> {
+    ///
+    /// W4: the suffix of the path selects the format, then the sub-protocol (`by_protocol`), then `Accept`.
+    async fn subscribe(
+        &self,
+        request: &Request,
+        by_protocol: Option<Encoding>,
+    ) -> Result<Live, Refusal> {
         let path = request.pathname();
         let path = path.strip_prefix('/').unwrap_or(path);
         let found = target::find(&self.registry, &self.types, path)
@@ -137,10 +157,14 @@ impl WebSockets {
         let context = Context::new(request.caller().clone(), worker, Protocol::WebSocket);
         resource.authorize(&context, &[Action::Read])?;
         let target = Target::parse(&*resource, &self.types, found.rest)?;
-        let accept = request.header(header::ACCEPT.as_str());
-        let format = self.types.negotiate(accept, target.suffix);
-        let format = format.map_err(|error| Error::not_acceptable(error.to_string()))?;
-        let encoding = Encoding::of(format)?;
+        let encoding = match (target.suffix, by_protocol) {
+            (None, Some(encoding)) => encoding,
+            (suffix, _) => {
+                let accept = request.header(header::ACCEPT.as_str());
+                let format = self.types.negotiate(accept, suffix);
+                Encoding::of(format.map_err(|error| Error::not_acceptable(error.to_string()))?)?
+            }
+        };
         let options = Options::parse(request.query(), &target.scope)?;
         let subscription = resource
             .subscribe(target.scope, &options.subscribe, &context)
@@ -153,15 +177,20 @@ impl WebSockets {
             raw_events: options.subscribe.raw_events,
             mark_initial: options.mark_initial,
             authenticator: self.authenticator.clone(),
-            config: Arc::clone(&self.config),
+            config: Arc::clone(self.upgrader.config()),
         })
     }
 }
 
+/// The first sub-protocol that names a format, like `json`, `cbor` or `msgpack`.
+fn offered_format(offer: &Offer) -> Option<(&str, Encoding)> {
+    let mut protocols = offer.protocols();
+    protocols.find_map(|name| Some((name, Encoding::of_sub_protocol(name)?)))
+}
+
 impl Handler for WebSockets {
     fn accepts(&self, request: &Request) -> bool {
-        request.method() == Method::GET
-            && request.is_websocket()
+        form(request).is_some()
             && (self.serves_resources || self.sub_protocol(offered(request.headers())).is_some())
     }
 
@@ -172,7 +201,7 @@ impl Handler for WebSockets {
         Box::pin(async move {
             let answer = self.answer(&request).await;
             ControlFlow::Break(
-                answer.unwrap_or_else(|refusal| refusal.into_response(request.pathname())),
+                answer.unwrap_or_else(|refusal| self.upgrader.refuse(refusal, &request)),
             )
         })
     }
@@ -181,7 +210,7 @@ impl Handler for WebSockets {
 impl fmt::Debug for WebSockets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSockets")
-            .field("config", &self.config)
+            .field("upgrader", &self.upgrader)
             .field("serves_resources", &self.serves_resources)
             .field("sub_protocols", &self.sub_protocols)
             .finish_non_exhaustive()

@@ -14,29 +14,43 @@
 //! no byte for [`WsConfig::write_timeout`] is closed.
 //!
 //! The protocol itself is in modules that never touch a socket: [`handshake`], [`target`], [`engine`],
-//! [`envelope`], [`command`] and [`close`].
+//! [`envelope`], [`command`], [`extension`], [`origin`] and [`close`].
 //!
-//! Normative: RFC 6455 (WebSocket), `realtime.md` §1 and §2. Not here: sockets and TLS
-//! (`core-listener`), who the caller is (`http_chain::auth`), MQTT (`proto-mqtt`, which the server joins as
-//! a sub-protocol). Not built: permessage-deflate (RFC 7692), WebSocket over HTTP/2 (RFC 8441), live
-//! filters, streams of custom resources (`connect`).
+//! Code of an embedder speaks to a [`WebSocket`] that an [`Upgrader`] made of a request.
+//!
+//! Normative: RFC 6455 (WebSocket), RFC 7692 (compression), RFC 8441 (WebSocket over HTTP/2), `realtime.md` §1
+//! and §2. Not here: sockets and TLS (`core-listener`), who the caller is (`http_chain::auth`), MQTT
+//! (`proto-mqtt`, which the server joins as a sub-protocol). Not built: streams of custom resources (`connect`),
+//! which the contract of resources does not have.
 #![forbid(unsafe_code)]
 
 pub mod close;
 pub mod command;
 pub mod config;
+mod deflate;
+mod endpoint;
 pub mod engine;
 pub mod envelope;
+pub mod extension;
+mod frame;
 mod handler;
 pub mod handshake;
 mod link;
 mod live;
+pub mod origin;
 mod refusal;
+mod socket;
+mod statistics;
 mod sub_protocol;
 pub mod target;
 mod tunnel;
+mod upgrade;
 mod writes;
 
 pub use crate::close::Close;
-pub use crate::config::WsConfig;
+pub use crate::config::{DeflateConfig, WsConfig};
+pub use crate::endpoint::Endpoint;
 pub use crate::handler::WebSockets;
+pub use crate::socket::{Closed, Message, WebSocket};
+pub use crate::statistics::{CloseTotal, ConnectionTotals, MessageTotals, WsStatistics};
+pub use crate::upgrade::Upgrader;

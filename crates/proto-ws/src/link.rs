@@ -14,6 +14,8 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use crate::close::Close;
 use crate::config::WsConfig;
 use crate::engine::{Engine, Incoming, READ_BUFFER_BYTES};
+use crate::extension::DeflateParameters;
+use crate::statistics::{ConnectionCount, Counted, Direction};
 
 /// With so many bytes waiting to be written, nothing is added: no message, and no answer to a ping.
 const OUTGOING_LIMIT_BYTES: usize = 64 << 10;
@@ -36,12 +38,17 @@ pub(crate) enum Ended {
     /// The peer broke the protocol: it is told, but not listened to any more.
     #[error("failed with {} {}", .0.code(), .0.reason())]
     Broken(Close),
-    /// The peer sent a close frame.
-    #[error("closed by the peer")]
-    ByPeer,
+    /// The peer sent a close frame, perhaps with a code.
+    #[error("closed by the peer with {}", code_of(.0.as_ref()))]
+    ByPeer(Option<Close>),
     /// There is no connection any more, or none that takes bytes.
     #[error("lost: {0}")]
     Gone(#[source] io::Error),
+}
+
+/// 1005 stands for no code (RFC 6455 §7.1.5).
+fn code_of(close: Option<&Close>) -> u16 {
+    close.map_or(1005, Close::code)
 }
 
 impl From<Close> for Ended {
@@ -55,6 +62,7 @@ pub(crate) struct Link {
     io: BoxedIo,
     engine: Engine,
     config: Arc<WsConfig>,
+    count: ConnectionCount,
     unflushed: bool,
     next_ping: Instant,
     /// When the oldest ping was sent that nothing has followed.
@@ -67,12 +75,18 @@ pub(crate) struct Link {
 
 impl Link {
     /// Must be called within a tokio runtime.
-    pub(crate) fn new(io: BoxedIo, config: Arc<WsConfig>) -> Self {
+    pub(crate) fn new(
+        io: BoxedIo,
+        config: Arc<WsConfig>,
+        deflate: Option<&DeflateParameters>,
+        count: ConnectionCount,
+    ) -> Self {
         let next_ping = Instant::now() + config.ping_interval;
         Self {
             io,
-            engine: Engine::new(config.max_message_bytes),
+            engine: Engine::new(&config, deflate),
             config,
+            count,
             unflushed: false,
             next_ping,
             unanswered_since: None,
@@ -83,10 +97,53 @@ impl Link {
 
     /// Queues a message; it is written while [`next`](Self::next) is awaited.
     pub(crate) fn send(&mut self, message: &Bytes, is_text: bool) {
+        self.count_sent(message, is_text);
         match is_text {
             true => self.engine.send_text(message),
             false => self.engine.send_binary(message),
         }
+    }
+
+    /// [`send`](Self::send) for a message that goes to other connections, too. `share` gets the name of the way
+    /// in which this one compresses, and what does it, and answers with the compressed message.
+    pub(crate) fn send_shared(
+        &mut self,
+        message: &Bytes,
+        is_text: bool,
+        share: impl FnOnce(u64, &mut dyn FnMut() -> Bytes) -> Bytes,
+    ) {
+        let Some(variant) = self.engine.shared_compression(message.len()) else {
+            return self.send(message, is_text);
+        };
+        let compressed = share(variant, &mut || self.engine.compress_shared(message));
+        self.count_sent(message, is_text);
+        match compressed.len() < message.len() {
+            true => self.engine.send_compressed(is_text, &compressed),
+            false => self.engine.send_plain(is_text, message),
+        }
+    }
+
+    fn count_sent(&self, message: &Bytes, is_text: bool) {
+        let counted = match is_text {
+            true => Counted::Text(message.len()),
+            false => Counted::Binary(message.len()),
+        };
+        self.count.count(Direction::Out, counted);
+    }
+
+    /// Writes all that was sent.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn flush(&mut self) -> Result<(), Ended> {
+        poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(written) = self.poll_write(cx) {
+                    return Poll::Ready(written.map(drop));
+                }
+                ready!(self.poll_timer(cx))?;
+            }
+        })
+        .await
     }
 
     /// Whether more should be sent now.
@@ -124,7 +181,11 @@ impl Link {
                     Poll::Ready(Incoming::Binary(bytes)) => {
                         return Poll::Ready(Ok(LinkEvent::Binary(bytes)));
                     }
-                    Poll::Ready(Incoming::Close) => return Poll::Ready(Err(Ended::ByPeer)),
+                    // Their answers have to be written.
+                    Poll::Ready(Incoming::Ping | Incoming::Pong) => continue,
+                    Poll::Ready(Incoming::Close(close)) => {
+                        return Poll::Ready(Err(Ended::ByPeer(close)));
+                    }
                     Poll::Pending if self.has_new_outgoing() => continue,
                     Poll::Pending => {}
                 }
@@ -186,7 +247,10 @@ impl Link {
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming, Ended>> {
         loop {
             match self.engine.poll_message() {
-                Ok(Some(incoming)) => return Poll::Ready(Ok(incoming)),
+                Ok(Some(incoming)) => {
+                    self.count_received(&incoming);
+                    return Poll::Ready(Ok(incoming));
+                }
                 Ok(None) => {}
                 Err(close) => return Poll::Ready(Err(Ended::Broken(close))),
             }
@@ -201,6 +265,20 @@ impl Link {
                 Ok(_) => self.unanswered_since = None,
                 Err(error) => return Poll::Ready(Err(Ended::Gone(error))),
             }
+        }
+    }
+
+    fn count_received(&self, incoming: &Incoming) {
+        let count = |counted| self.count.count(Direction::In, counted);
+        match incoming {
+            Incoming::Text(text) => count(Counted::Text(text.len())),
+            Incoming::Binary(bytes) => count(Counted::Binary(bytes.len())),
+            Incoming::Ping => {
+                count(Counted::Ping);
+                self.count.count(Direction::Out, Counted::Pong);
+            }
+            Incoming::Pong => count(Counted::Pong),
+            Incoming::Close(_) => {}
         }
     }
 
@@ -227,6 +305,7 @@ impl Link {
                 self.next_ping = now + self.config.ping_interval;
                 if self.has_room() {
                     self.engine.ping();
+                    self.count.count(Direction::Out, Counted::Ping);
                     self.unanswered_since.get_or_insert(now);
                     return Poll::Ready(Ok(()));
                 }
@@ -240,6 +319,15 @@ impl Link {
     /// Says good-bye as far as that is possible within [`close_timeout`](WsConfig::close_timeout).
     pub(crate) async fn finish(mut self, ended: Ended) {
         tracing::debug!(target: "ws", "connection {ended}");
+        match &ended {
+            Ended::Close(close) | Ended::Broken(close) => self.count.ends(close.code(), false),
+            Ended::ByPeer(close) => self.count.ends(code_of(close.as_ref()), true),
+            // Without a close frame on either side.
+            Ended::Gone(error) => {
+                let is_ours = error.kind() == io::ErrorKind::TimedOut;
+                self.count.ends(1006, !is_ours);
+            }
+        }
         let limit = self.config.close_timeout;
         // The peer had its chance; what is left is dropped.
         let _ = timeout(limit, self.say_good_bye(&ended)).await;
@@ -248,12 +336,19 @@ impl Link {
     async fn say_good_bye(&mut self, ended: &Ended) -> Result<(), Ended> {
         match ended {
             Ended::Gone(_) => return Ok(()),
-            Ended::ByPeer => {}
+            Ended::ByPeer(_) => {}
             Ended::Close(close) | Ended::Broken(close) => self.engine.close(close),
         }
         poll_fn(|cx| self.poll_write(cx)).await?;
         if matches!(ended, Ended::Close(_)) {
-            while poll_fn(|cx| self.poll_incoming(cx)).await? != Incoming::Close {}
+            loop {
+                // An answer to a ping may stand in the way of reading.
+                poll_fn(|cx| self.poll_write(cx)).await?;
+                let incoming = poll_fn(|cx| self.poll_incoming(cx)).await?;
+                if matches!(incoming, Incoming::Close(_)) {
+                    break;
+                }
+            }
         }
         self.io.shutdown().await.map_err(Ended::Gone)?;
         if matches!(ended, Ended::Broken(_)) {

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use base::{BoxedIo, Shutdown};
+use base::Shutdown;
 use bytes::Bytes;
 use content::EncodeError;
+use resource::event::encoding_id;
 use resource::{
     Action, Authenticator, Caller, Context, Delivery, Error, ErrorKind, EventKind, IdentityChanges,
     Resource, Subscription,
@@ -18,6 +19,9 @@ use crate::config::WsConfig;
 use crate::envelope::{self, Encoding};
 use crate::link::{Ended, Link, LinkEvent};
 use crate::writes::Writes;
+
+/// Tells the compressed form of an encoding from the encoding.
+const DEFLATED: u64 = encoding_id("ws/deflate");
 
 /// A subscription that waits for its socket.
 pub(crate) struct Live {
@@ -33,14 +37,14 @@ pub(crate) struct Live {
 
 impl Live {
     /// Serves the connection until it ends.
-    pub(crate) async fn run(self, io: BoxedIo, shutdown: Shutdown) {
+    pub(crate) async fn run(self, link: Link, shutdown: Shutdown) {
         let changes = match &self.authenticator {
             Some(authenticator) => authenticator.changes(),
             None => IdentityChanges::never(),
         };
         let mut connection = Connection {
             changes,
-            link: Link::new(io, Arc::clone(&self.config)),
+            link,
             pending: VecDeque::new(),
             writes: Writes::default(),
             refresh: refresh_interval(&self.config),
@@ -121,15 +125,25 @@ impl Connection {
             let Some(delivery) = self.pending.pop_front() else {
                 break;
             };
-            let message = self.live.encode(&delivery);
-            self.send(message)?;
+            self.send_delivery(&delivery)?;
         }
         Ok(())
     }
 
+    /// Sends an event, compressed once for all connections of this worker that compress alike.
+    fn send_delivery(&mut self, delivery: &Delivery) -> Result<(), Ended> {
+        let message = self.live.encode(delivery).map_err(unencodable)?;
+        let encoding = self.live.encoding_id(delivery) ^ DEFLATED;
+        let is_text = self.live.encoding.is_text();
+        self.link
+            .send_shared(&message, is_text, |variant, compress| {
+                delivery.encode_once(encoding.wrapping_add(variant), |_| compress())
+            });
+        Ok(())
+    }
+
     fn send(&mut self, message: Result<Bytes, EncodeError>) -> Result<(), Ended> {
-        let message =
-            message.map_err(|error| Close::unexpected(format!("EncodeError: {error}")))?;
+        let message = message.map_err(unencodable)?;
         self.link.send(&message, self.live.encoding.is_text());
         Ok(())
     }
@@ -177,9 +191,8 @@ impl Live {
     /// The bytes of an event, shared with the other connections of this worker.
     fn encode(&self, delivery: &Delivery) -> Result<Bytes, EncodeError> {
         let (raw, encoding) = (self.raw_events, self.encoding);
-        let is_raw_patch = raw && delivery.event.kind == EventKind::Patch;
         let mut failure = None;
-        let bytes = delivery.encode_once(encoding.id(is_raw_patch), |event| {
+        let bytes = delivery.encode_once(self.encoding_id(delivery), |event| {
             envelope::event(event, raw, encoding).unwrap_or_else(|error| {
                 failure = Some(error);
                 Bytes::new()
@@ -191,6 +204,15 @@ impl Live {
             None => Ok(bytes),
         }
     }
+
+    fn encoding_id(&self, delivery: &Delivery) -> u64 {
+        let is_raw_patch = self.raw_events && delivery.event.kind == EventKind::Patch;
+        self.encoding.id(is_raw_patch)
+    }
+}
+
+fn unencodable(error: EncodeError) -> Close {
+    Close::unexpected(format!("EncodeError: {error}"))
 }
 
 fn has_same_permissions(one: &Caller, other: &Caller) -> bool {

@@ -4,7 +4,8 @@ use http::{HeaderValue, StatusCode, header};
 use http_chain::Response;
 use resource::{Error, ErrorKind, Map, Value, json};
 
-use crate::handshake::{HandshakeError, VERSION};
+use crate::handshake::{Form, HandshakeError, VERSION};
+use crate::origin::ForeignOrigin;
 
 /// Why there is no `101`.
 #[derive(Debug)]
@@ -14,8 +15,8 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// The response for a request of the path `instance`.
-    pub(crate) fn into_response(self, instance: &str) -> Response {
+    /// The response for a request of the path `instance` that asked in this form.
+    pub(crate) fn into_response(self, instance: &str, form: Form) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Error");
         let code = self.status.as_u16();
         let problem = Map::from_iter([
@@ -37,11 +38,15 @@ impl Refusal {
             return response;
         }
         // RFC 6455 §4.4 and RFC 9110 §15.5.22.
+        let response = response.with_header(
+            header::SEC_WEBSOCKET_VERSION,
+            HeaderValue::from_static(VERSION),
+        );
+        if form == Form::Connect {
+            // RFC 9113 §8.2.2: HTTP/2 has no fields about the connection.
+            return response;
+        }
         response
-            .with_header(
-                header::SEC_WEBSOCKET_VERSION,
-                HeaderValue::from_static(VERSION),
-            )
             .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
             .with_header(header::CONNECTION, HeaderValue::from_static("Upgrade"))
     }
@@ -70,12 +75,22 @@ impl From<HandshakeError> for Refusal {
     fn from(error: HandshakeError) -> Self {
         let status = match error {
             HandshakeError::Version => StatusCode::UPGRADE_REQUIRED,
-            HandshakeError::Key | HandshakeError::Protocols | HandshakeError::Body => {
-                StatusCode::BAD_REQUEST
-            }
+            HandshakeError::Key
+            | HandshakeError::Protocols
+            | HandshakeError::Extensions(_)
+            | HandshakeError::Body => StatusCode::BAD_REQUEST,
         };
         Self {
             status,
+            detail: error.to_string(),
+        }
+    }
+}
+
+impl From<ForeignOrigin> for Refusal {
+    fn from(error: ForeignOrigin) -> Self {
+        Self {
+            status: StatusCode::FORBIDDEN,
             detail: error.to_string(),
         }
     }

@@ -4,14 +4,12 @@
 //! back, so that pings are answered and close frames understood whatever the sub-protocol is waiting for.
 
 use std::future::Future;
-use std::sync::Arc;
 
 use base::{BoxedIo, Shutdown};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, split};
 
 use crate::close::Close;
-use crate::config::WsConfig;
 use crate::link::{Ended, Link, LinkEvent};
 
 /// Bytes that may wait in the pipe, in each direction.
@@ -20,18 +18,13 @@ const PIPE_BYTES: usize = 16 << 10;
 const READ_BYTES: usize = 4 << 10;
 
 /// Serves the connection until the sub-protocol ends.
-pub(crate) async fn run<Fut>(
-    io: BoxedIo,
-    config: Arc<WsConfig>,
-    shutdown: Shutdown,
-    serve: impl FnOnce(BoxedIo) -> Fut,
-) where
+pub(crate) async fn run<Fut>(mut link: Link, shutdown: Shutdown, serve: impl FnOnce(BoxedIo) -> Fut)
+where
     Fut: Future<Output = ()> + Send,
 {
     let (ours, theirs) = duplex(PIPE_BYTES);
     let served = serve(Box::new(theirs));
     let carried = async move {
-        let mut link = Link::new(io, config);
         // The pipe is dropped here, so that the sub-protocol sees the end of its stream.
         let ended = carry(&mut link, ours, &shutdown).await;
         link.finish(ended).await;

@@ -1,6 +1,8 @@
 //! Pings and time limits, with a clock that jumps and a pipe in place of a socket.
-// The runtime of a test stops its tasks.
-#![allow(clippy::disallowed_methods)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "spawned tasks end with the runtime of their test"
+)]
 
 mod support;
 

@@ -8,7 +8,10 @@ use content::ContentTypes;
 use proto_ws::command::Command;
 use proto_ws::engine::{Engine, Incoming};
 use proto_ws::envelope::Encoding;
+use proto_ws::extension::DeflateParameters;
+use proto_ws::handshake::{Form, Offer};
 use proto_ws::target::{self, Options};
+use proto_ws::{DeflateConfig, WsConfig};
 use resource::{Methods, Resource, Scope};
 
 type Target = fn(&[u8]);
@@ -26,14 +29,21 @@ impl Resource for Anything {
 
 /// Everything but the borders at which bytes arrive decides what is read.
 fn frames(bytes: &[u8]) {
+    let config = WsConfig {
+        max_message_bytes: 1024,
+        max_frame_bytes: 1024,
+        ..WsConfig::default()
+    };
+    let agreed = DeflateParameters::negotiate(["permessage-deflate"], &DeflateConfig::DEFAULT);
+    let agreed = agreed.unwrap();
     let read = |chunk: usize| {
-        let mut engine = Engine::new(1024);
+        let mut engine = Engine::new(&config, agreed.as_ref());
         let mut all = Vec::new();
         for piece in bytes.chunks(chunk) {
             engine.handle_bytes(piece);
             loop {
                 match engine.poll_message() {
-                    Ok(Some(Incoming::Close)) => return (all, None),
+                    Ok(Some(Incoming::Close(close))) => return (all, close),
                     Ok(Some(incoming)) => all.push(incoming),
                     Ok(None) => break,
                     Err(close) => {
@@ -46,6 +56,25 @@ fn frames(bytes: &[u8]) {
         (all, None)
     };
     assert_eq!(read(1), read(bytes.len().max(1)));
+}
+
+/// A request head without its first line.
+fn handshake(bytes: &[u8]) {
+    let mut headers = http::HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let name = parts.next().map(http::HeaderName::from_bytes);
+        let value = parts.next().map(http::HeaderValue::from_bytes);
+        if let (Some(Ok(name)), Some(Ok(value))) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    for form in [Form::Upgrade, Form::Connect] {
+        if let Ok(offer) = Offer::parse(form, &headers, Some(&DeflateConfig::DEFAULT)) {
+            let _ = offer.response(offer.protocols().next());
+        }
+    }
+    let _ = proto_ws::origin::check(&headers, Some("example.org"), None, true);
 }
 
 fn command(bytes: &[u8]) {
@@ -65,7 +94,12 @@ fn path(bytes: &[u8]) {
 
 #[test]
 fn seeds_and_their_mutations_do_not_panic() {
-    let targets: [(&str, Target); 3] = [("frames", frames), ("command", command), ("target", path)];
+    let targets: [(&str, Target); 4] = [
+        ("frames", frames),
+        ("handshake", handshake),
+        ("command", command),
+        ("target", path),
+    ];
     for (name, run) in targets {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("fuzz/seeds")

@@ -1,6 +1,9 @@
 //! A resource in memory and a small server for it: the chain on hyper, the upgrade task after it.
-// Every test file uses its own part of this, and the runtime stops all tasks.
-#![allow(dead_code, clippy::disallowed_methods)]
+#![allow(dead_code, reason = "every test file uses its own part")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "spawned tasks end with the runtime of their test"
+)]
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpStream};
