@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use crate::HashFunction;
+use crate::{FailureLimits, HashFunction, SessionConfig, TokenConfig};
 
 /// How credentials are checked.
 #[derive(Debug, Clone)]
@@ -21,6 +21,12 @@ pub struct AuthConfig {
     /// Checks that may wait for such a thread; one more is answered 503. Default 1024, which is a wait of
     /// some ten seconds on two threads.
     pub hashing_queue: usize,
+    /// Tokens. Default: none, since there are no keys.
+    pub tokens: TokenConfig,
+    /// Cookie sessions. Default: none, since there is no table.
+    pub sessions: Option<SessionConfig>,
+    /// Failed logins before a client has to wait.
+    pub failures: FailureLimits,
 }
 
 impl Default for AuthConfig {
@@ -33,6 +39,9 @@ impl Default for AuthConfig {
             hash_function: HashFunction::default(),
             hashing_threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             hashing_queue: 1024,
+            tokens: TokenConfig::default(),
+            sessions: None,
+            failures: FailureLimits::default(),
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures_util::{StreamExt as _, stream};
@@ -17,7 +18,11 @@ use resource::{
 use tokio::sync::{Mutex, MutexGuard, watch};
 
 use crate::AuthConfig;
+use crate::cache::VerifiedCache;
+use crate::failures::Failures;
+use crate::sessions::SessionConfig;
 use crate::snapshot::{Account, Snapshot};
+use crate::tokens::Tokens;
 use crate::verifier::Verifier;
 
 /// Pause before the tables are followed again after that failed.
@@ -63,6 +68,9 @@ pub struct Directory {
     /// together remove the last super user. Cold: users change rarely. Never held by a check of credentials.
     changes: Mutex<()>,
     passwords: Verifier,
+    tokens: Tokens,
+    failures: Failures,
+    sessions: Option<SessionConfig>,
 }
 
 impl Directory {
@@ -76,13 +84,19 @@ impl Directory {
         roles: Arc<dyn Resource>,
         config: AuthConfig,
     ) -> Result<Arc<Self>, StartError> {
+        let passwords = Verifier::start(&config)?;
+        let checked = VerifiedCache::new(config.cache_ttl, config.cache_entries)
+            .map_err(|error| StartError::Random(error.to_string()))?;
         let directory = Self {
             users,
             roles,
             snapshot: ArcSwap::default(),
             swapped: watch::Sender::default(),
             changes: Mutex::new(()),
-            passwords: Verifier::start(&config)?,
+            passwords,
+            tokens: Tokens::new(config.tokens, checked),
+            failures: Failures::new(config.failures),
+            sessions: config.sessions,
         };
         directory.reload().await.map_err(StartError::Read)?;
         Ok(Arc::new(directory))
@@ -164,10 +178,67 @@ impl Directory {
         &self.passwords
     }
 
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    pub(crate) fn session_config(&self) -> Result<&SessionConfig, Error> {
+        let sessions = self.sessions.as_ref();
+        sessions.ok_or_else(|| Error::bad_request("No session for login"))
+    }
+
+    /// A user name and password that are part of a request's body.
+    ///
+    /// # Errors
+    ///
+    /// 401 `Login failed`, or 429 after too many failures.
+    pub async fn check_password_of(
+        &self,
+        username: &str,
+        password: &[u8],
+        peer: Option<IpAddr>,
+    ) -> Result<Caller, Error> {
+        let account = Arc::clone(&self.snapshot());
+        let account = account.users.get(username).filter(|account| {
+            self.passwords
+                .is_remembered(username, &account.password, password)
+        });
+        match account {
+            Some(account) => admit(username, account),
+            None => self.check_password_from(username, password, peer).await,
+        }
+    }
+
+    /// Refuses who failed too often lately, before the hash is spent.
+    async fn check_password_from(
+        &self,
+        username: &str,
+        password: &[u8],
+        peer: Option<IpAddr>,
+    ) -> Result<Caller, Error> {
+        let Some(peer) = peer else {
+            return self.check_password(username, password).await;
+        };
+        let now = Instant::now();
+        if self.failures.is_limited(username, peer, now) {
+            tracing::debug!(target: "auth", username, %peer, "too many failures");
+            return Err(Error::new(
+                ErrorKind::TooManyRequests,
+                "Too many failed logins, please try again later",
+            ));
+        }
+        let answer = self.check_password(username, password).await;
+        if answer
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::Unauthorized)
+        {
+            self.failures.add(username, peer, now);
+        }
+        answer
+    }
+
     /// The slow road: hashes, then looks at the user as it is after that.
     async fn check_password(&self, username: &str, password: &[u8]) -> Result<Caller, Error> {
-        // A limit on failures (`auth.md` §12) belongs here, before the hash is spent; it also needs the
-        // address of the peer, which `Credentials` do not carry yet.
         let stored = self
             .snapshot()
             .users
@@ -225,6 +296,14 @@ impl Directory {
 
 impl Authenticator for Directory {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a, Caller> {
+        self.authenticate_from(credentials, None)
+    }
+
+    fn authenticate_from<'a>(
+        &'a self,
+        credentials: &'a Credentials,
+        peer: Option<IpAddr>,
+    ) -> Answer<'a, Caller> {
         let snapshot = self.snapshot();
         match credentials {
             Credentials::Password { username, password } => {
@@ -234,7 +313,7 @@ impl Authenticator for Directory {
                 });
                 match account {
                     Some(account) => Answer::ready(admit(username, account)),
-                    None => Answer::pending(self.check_password(username, password)),
+                    None => Answer::pending(self.check_password_from(username, password, peer)),
                 }
             }
             Credentials::Certificate { common_name } => {
@@ -248,10 +327,11 @@ impl Authenticator for Directory {
                 let user = snapshot.first_super_user().cloned();
                 Answer::ready(user.map(Caller::User).ok_or_else(login_failed))
             }
-            Credentials::Bearer(_) => {
-                tracing::debug!(target: "auth", "bearer tokens are not built yet: refused");
-                Answer::ready(Err(Error::unauthorized("invalid token")))
-            }
+            Credentials::Bearer(token) => Answer::pending(self.check_token(token)),
+            Credentials::Session(id) => match self.sessions {
+                Some(_) => Answer::pending(self.check_session(id)),
+                None => Answer::ready(Ok(Caller::Anonymous)),
+            },
             _ => {
                 tracing::error!(target: "auth", "credentials of a kind that is not built: refused");
                 Answer::ready(Err(login_failed()))
@@ -281,7 +361,7 @@ impl Authenticator for Directory {
 }
 
 /// The caller behind an account whose owner has shown who it is.
-fn admit(username: &str, account: &Account) -> Result<Caller, Error> {
+pub(crate) fn admit(username: &str, account: &Account) -> Result<Caller, Error> {
     if !account.active {
         let text = "Cannot complete request: User is inactive";
         return Err(Error::unauthorized(text));

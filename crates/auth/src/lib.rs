@@ -20,28 +20,39 @@
 //! Role objects become [`resource::Permissions`] in [`permissions`]; the checks themselves are methods of
 //! that type, shared by all protocols. Normative: `auth.md` §3, §8, §9.
 //!
-//! Not here: the syntax of HTTP or MQTT that carries credentials, the storage of the tables. Not built
-//! yet: tokens, cookie sessions, and the limit on failures (it belongs where
-//! [`Directory`] starts a password check, before anything is hashed).
+//! Tokens ([`TokenConfig`]) are JSON Web Tokens that need no look-up but the user's; cookie sessions
+//! ([`SessionConfig`]) are records under the hash of a random id. Who fails too often has to wait
+//! ([`FailureLimits`]), before anything is hashed.
+//!
+//! Not here: the syntax of HTTP or MQTT that carries credentials, the storage of the tables.
 #![forbid(unsafe_code)]
 
 mod administrator;
 mod cache;
 mod config;
 mod directory;
+mod failures;
+mod impersonation;
 mod password;
 pub mod permissions;
 mod pool;
 mod roles;
+mod sessions;
 mod snapshot;
 pub mod tables;
+mod tokens;
 mod users;
 mod verifier;
 
 pub use crate::administrator::GeneratedPassword;
 pub use crate::config::AuthConfig;
 pub use crate::directory::{Directory, StartError};
+pub use crate::failures::FailureLimits;
 pub use crate::password::HashFunction;
 pub use crate::permissions::PermissionErrors;
 pub use crate::roles::{NewRole, RoleChange, RoleError};
+pub use crate::sessions::SessionConfig;
+pub use crate::tokens::{
+    KeyError, KeySource, NewTokenKeys, TokenConfig, TokenKeys, TokenPair, TokenRequest,
+};
 pub use crate::users::{NewUser, UserChange};

@@ -7,9 +7,17 @@ use base::Timestamp;
 use resource::{Map, Permissions, Record, User, Value};
 
 use crate::permissions;
+use crate::tokens::StoredToken;
 
 /// Members of a user record that never leave the server (`auth.md` §8).
-const SECRETS: [&str; 4] = ["password", "hash", "hash_function", "refresh_token"];
+const SECRETS: [&str; 6] = [
+    "password",
+    "hash",
+    "hash_function",
+    "refresh_token",
+    "refresh_tokens",
+    "tokens_valid_from",
+];
 
 /// Users by name and roles by id; never changed, only replaced.
 #[derive(Debug, Default)]
@@ -27,6 +35,10 @@ pub(crate) struct Account {
     pub(crate) role_id: String,
     /// The user with what the role allows; `None` when there is no such role.
     pub(crate) user: Option<Arc<User>>,
+    /// Refresh tokens that are valid until they expire.
+    pub(crate) refresh_tokens: Vec<StoredToken>,
+    /// Seconds since 1970; tokens from before are worthless.
+    pub(crate) tokens_valid_from: u64,
     /// Version of the record.
     pub(crate) version: Timestamp,
     /// The record without secrets.
@@ -98,6 +110,9 @@ impl Account {
             })
         });
         let password = Arc::from(text("password"));
+        let refresh_tokens = StoredToken::all(map.get("refresh_tokens"));
+        let valid_from = map.get("tokens_valid_from").and_then(Value::as_i64);
+        let tokens_valid_from = valid_from.map_or(0, |from| u64::try_from(from).unwrap_or(0));
         let active = map.get("active").and_then(Value::as_bool) == Some(true);
         map.retain(|name, _| !SECRETS.contains(&name));
         let account = Self {
@@ -105,6 +120,8 @@ impl Account {
             password,
             role_id,
             user,
+            refresh_tokens,
+            tokens_valid_from,
             version: record.version,
             visible: map,
         };

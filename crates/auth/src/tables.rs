@@ -1,13 +1,17 @@
-//! The two tables of the `system` database that hold users and roles (`schema-and-storage.md` §16).
+//! The tables of the `system` database that hold users, roles and sessions (`schema-and-storage.md` §16).
+
+use std::time::Duration;
 
 use resource::{Attribute, AttributeType, TableDefinition};
 
-/// The database of both tables.
+/// The database of the tables.
 pub const SYSTEM_DATABASE: &str = "system";
 /// The table of users.
 pub const USER_TABLE: &str = "hdb_user";
 /// The table of roles.
 pub const ROLE_TABLE: &str = "hdb_role";
+/// The table of cookie sessions.
+pub const SESSION_TABLE: &str = "hdb_session";
 
 /// Users by `username`: hash of the password, id of the role, whether active.
 pub fn user_table() -> TableDefinition {
@@ -21,8 +25,28 @@ pub fn user_table() -> TableDefinition {
             ("hash_function", text.clone()),
             ("role", text),
             ("active", AttributeType::Boolean),
+            ("refresh_tokens", AttributeType::Any),
+            ("tokens_valid_from", AttributeType::Long),
         ],
     )
+}
+
+/// Sessions by the hash of their id: user, and milliseconds since 1970 when it ends. Not in the change log;
+/// the table removes records that are older than `lifetime`.
+pub fn session_table(lifetime: Option<Duration>) -> TableDefinition {
+    TableDefinition {
+        audit: false,
+        expiration_secs: lifetime.map(|lifetime| lifetime.as_secs().max(1)),
+        ..system_table(
+            SESSION_TABLE,
+            "id",
+            [
+                ("id", AttributeType::String),
+                ("user", AttributeType::String),
+                ("expires", AttributeType::Long),
+            ],
+        )
+    }
 }
 
 /// Roles by `id`: name and permission object.

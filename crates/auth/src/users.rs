@@ -9,7 +9,7 @@ use base::Timestamp;
 use resource::{Caller, Context, Error, Map, Value, Write, WriteKind, WriteOutcome};
 use tokio::sync::MutexGuard;
 
-use crate::Directory;
+use crate::{Directory, tokens};
 
 /// A user to add.
 #[derive(Clone)]
@@ -148,6 +148,14 @@ impl Directory {
             }
             body.insert("password", self.passwords().hash(password).await?);
             body.insert("hash_function", self.passwords().function().name());
+            for (name, value) in tokens::revoked() {
+                body.insert(name, value);
+            }
+        }
+        if change.active == Some(false) {
+            for (name, value) in tokens::revoked() {
+                body.insert(name, value);
+            }
         }
         if body.is_empty() {
             return Err(Error::bad_request(
@@ -232,7 +240,7 @@ impl Directory {
         }
     }
 
-    async fn write_user(
+    pub(crate) async fn write_user(
         &self,
         username: &str,
         kind: WriteKind,

@@ -37,6 +37,14 @@ impl Verifier {
         self.function
     }
 
+    /// Runs slow work off the workers.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.pool.run(job).await
+    }
+
     /// Whether these were right a moment ago. Cheap.
     pub(crate) fn is_remembered(&self, username: &str, stored: &str, password: &[u8]) -> bool {
         let fingerprint = self.cache.fingerprint(username, stored, password);

@@ -1,42 +1,46 @@
 //! The accept loop of one listener on one worker, and the way of a connection to its service.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use base::{ConnInfo, ConnectionId, Peer, Shutdown, TlsFacts, WorkerId};
+use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::address::ListenAddress;
-use crate::bind::{self, UnixSocketFile};
+use crate::bind;
 use crate::config::TcpConfig;
 use crate::listener::{Connection, ConnectionHandler, Listener, ServiceFactory, WorkerService};
 use crate::panics;
+use crate::sockets::{ListenSocket, SocketStore};
 use crate::stats::{CloseReason, Counters, Ending};
-use crate::stream::{Metered, Stream};
+use crate::stream::{Metered, Prefixed, Stream};
 use crate::tls::{self, Alpn, TlsAcceptor};
 
 /// Shortest and longest pause after an accept error that would repeat at once, such as a full table of
 /// file descriptors.
 const ACCEPT_PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// A listening socket as the starting thread bound it.
-pub(crate) enum ListenSocket {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener, UnixSocketFile),
-}
+/// Content type of TLS records that carry a handshake (RFC 8446, section 5.1).
+const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// Accepts the connections of one listener on one worker.
+/// Accepts the connections of one listener on one worker. Clones are for the worker's successors.
+#[derive(Clone)]
 pub(crate) struct Acceptor {
-    socket: ListenSocket,
+    sockets: Arc<SocketStore>,
     factory: ServiceFactory,
     tcp: Arc<TcpConfig>,
     limit: Option<Arc<Semaphore>>,
+    /// How many accept loops run in the server.
+    accepting: watch::Sender<usize>,
     entrance: Entrance,
 }
 
@@ -47,6 +51,7 @@ struct Entrance {
     worker: WorkerId,
     unix_path: Option<PathBuf>,
     tls: Option<TlsAcceptor>,
+    sniffs_tls: bool,
     alpn: Alpn,
     handshake_timeout: Option<Duration>,
     counters: Arc<Counters>,
@@ -55,10 +60,11 @@ struct Entrance {
 impl Acceptor {
     pub(crate) fn new(
         listener: &Listener,
-        socket: ListenSocket,
+        sockets: Arc<SocketStore>,
         worker: WorkerId,
         tcp: Arc<TcpConfig>,
         limit: Option<Arc<Semaphore>>,
+        accepting: watch::Sender<usize>,
         counters: Arc<Counters>,
     ) -> Self {
         let unix_path = match &listener.address {
@@ -70,15 +76,17 @@ impl Acceptor {
             worker,
             unix_path,
             tls: listener.tls.clone(),
+            sniffs_tls: listener.sniffs_tls,
             alpn: listener.alpn,
             handshake_timeout: listener.handshake_timeout,
             counters,
         };
         Self {
-            socket,
+            sockets,
             factory: listener.factory.clone(),
             tcp,
             limit,
+            accepting,
             entrance,
         }
     }
@@ -92,24 +100,25 @@ impl Acceptor {
         (self.factory)(worker)
     }
 
-    /// Hands the socket to the runtime. The future accepts until the shutdown, then serves what the
-    /// kernel had accepted before and closes the socket.
+    /// Hands the sockets to the runtime. The future accepts until the shutdown, then serves what the
+    /// kernel had accepted before and closes the sockets.
     ///
     /// # Errors
     ///
-    /// What the system answered when the runtime could not watch the socket.
+    /// What the system answered when the sockets could not be duplicated or watched.
     pub(crate) fn open(
         self,
         service: WorkerService,
         shutdown: Shutdown,
         connections: TaskTracker,
     ) -> io::Result<impl Future<Output = ()> + Send> {
-        let (socket, file) = match self.socket {
-            ListenSocket::Tcp(socket) => (Socket::Tcp(TcpListener::from_std(socket)?), None),
-            ListenSocket::Unix(socket, file) => {
-                (Socket::Unix(UnixListener::from_std(socket)?), Some(file))
-            }
-        };
+        let sockets = self
+            .sockets
+            .duplicates(&self.entrance.setting, self.entrance.worker)?
+            .into_iter()
+            .map(Socket::open)
+            .collect::<io::Result<Vec<_>>>()?;
+        let accepting = Accepting::new(self.accepting);
         let door = Door {
             shutdown,
             connections,
@@ -117,7 +126,26 @@ impl Acceptor {
             limit: self.limit,
             entrance: self.entrance,
         };
-        Ok(door.accept_all(socket, file, service))
+        Ok(async move {
+            door.accept_all(sockets, service).await;
+            drop(accepting);
+        })
+    }
+}
+
+/// Counts an accept loop for as long as it runs.
+struct Accepting(watch::Sender<usize>);
+
+impl Accepting {
+    fn new(count: watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 
@@ -132,16 +160,21 @@ enum Accepted {
 }
 
 impl Socket {
-    async fn accept(&self) -> io::Result<Accepted> {
+    fn open(socket: ListenSocket) -> io::Result<Self> {
+        Ok(match socket {
+            ListenSocket::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket)?),
+            ListenSocket::Unix(socket) => Self::Unix(UnixListener::from_std(socket)?),
+        })
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         match self {
             Self::Tcp(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, peer)| Accepted::Tcp(stream, peer)),
+                .poll_accept(cx)
+                .map_ok(|(stream, peer)| Accepted::Tcp(stream, peer)),
             Self::Unix(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, _)| Accepted::Unix(stream)),
+                .poll_accept(cx)
+                .map_ok(|(stream, _)| Accepted::Unix(stream)),
         }
     }
 
@@ -168,6 +201,18 @@ impl Socket {
     }
 }
 
+/// The next connection of any of these sockets. Each gets its turn to be asked first.
+async fn accept(sockets: &mut [Socket]) -> io::Result<Accepted> {
+    if sockets.len() > 1 {
+        sockets.rotate_left(1);
+    }
+    poll_fn(|cx| {
+        let mut polled = sockets.iter().map(|socket| socket.poll_accept(cx));
+        polled.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })
+    .await
+}
+
 /// A running accept loop.
 struct Door {
     shutdown: Shutdown,
@@ -178,24 +223,19 @@ struct Door {
 }
 
 impl Door {
-    async fn accept_all(
-        self,
-        socket: Socket,
-        file: Option<UnixSocketFile>,
-        service: WorkerService,
-    ) {
+    async fn accept_all(self, mut sockets: Vec<Socket>, service: WorkerService) {
         let mut pause = ACCEPT_PAUSE.0;
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = self.shutdown.started() => break,
-                accepted = socket.accept() => accepted,
+                accepted = accept(&mut sockets) => accepted,
             };
             match accepted {
                 Ok(accepted) => {
                     pause = ACCEPT_PAUSE.0;
                     if let Some(admission) = self.admit().await {
-                        self.start(accepted, admission, service());
+                        self.start(accepted, admission, &service);
                     }
                 }
                 Err(error) if concerns_one_peer(&error) => {}
@@ -212,17 +252,17 @@ impl Door {
                 }
             }
         }
-        // First the name, then the socket: nobody new finds it while the queue is emptied.
-        drop(file);
-        match socket.close() {
-            Ok(waiting) => {
-                for accepted in waiting {
-                    if let Some(admission) = self.admit_now() {
-                        self.start(accepted, admission, service());
+        for socket in sockets {
+            match socket.close() {
+                Ok(waiting) => {
+                    for accepted in waiting {
+                        if let Some(admission) = self.admit_now() {
+                            self.start(accepted, admission, &service);
+                        }
                     }
                 }
+                Err(error) => tracing::debug!(%error, "cannot empty the accept queue"),
             }
-            Err(error) => tracing::debug!(%error, "cannot empty the accept queue"),
         }
     }
 
@@ -255,7 +295,13 @@ impl Door {
         }
     }
 
-    fn start(&self, accepted: Accepted, admission: Admission, handler: ConnectionHandler) {
+    fn start(&self, accepted: Accepted, admission: Admission, service: &WorkerService) {
+        // It clones the service of others. One that panics loses this connection and not the loop.
+        let Ok(handler) = panic::catch_unwind(AssertUnwindSafe(service)) else {
+            self.entrance.counters.panics.increment();
+            tracing::error!("a service panicked when it was cloned for a connection");
+            return;
+        };
         if let Accepted::Tcp(stream, _) = &accepted {
             bind::configure_accepted(stream, &self.tcp);
         }
@@ -345,7 +391,8 @@ impl Entrance {
             ),
             Accepted::Tcp(stream, peer) => {
                 let local = stream.local_addr().ok();
-                let Some((stream, tls)) = self.encrypt(stream, peer, &ending).await else {
+                let Some((stream, tls)) = self.encrypt(stream, peer, &shutdown, &ending).await
+                else {
                     return;
                 };
                 (stream, Peer::Tcp(peer), local, tls)
@@ -361,7 +408,7 @@ impl Entrance {
             accepted: accepted_at,
         });
         handler(
-            stream,
+            Prefixed::new(Bytes::new(), stream),
             Connection {
                 info,
                 shutdown,
@@ -378,10 +425,19 @@ impl Entrance {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
+        shutdown: &Shutdown,
         ending: &Ending,
     ) -> Option<(Stream, Option<Arc<TlsFacts>>)> {
+        let is_plain = match self.sniffs_tls && self.tls.is_some() {
+            true => {
+                !self
+                    .begins_with_handshake(&stream, shutdown, ending)
+                    .await?
+            }
+            false => false,
+        };
         let stream = Metered::new(stream, self.counters.clone());
-        let Some(acceptor) = &self.tls else {
+        let Some(acceptor) = self.tls.as_ref().filter(|_| !is_plain) else {
             return Some((Stream::Tcp(stream), None));
         };
         let begin = Instant::now();
@@ -402,6 +458,32 @@ impl Entrance {
                 self.counters.handshake_timeouts.increment();
                 ending.note(CloseReason::HeaderTimeout);
                 tracing::debug!(setting = &*self.setting, %peer, "TLS handshake took too long");
+                None
+            }
+        }
+    }
+}
+
+impl Entrance {
+    /// Whether the first byte is that of a TLS record with a handshake; `None` if no byte came in time.
+    async fn begins_with_handshake(
+        &self,
+        stream: &TcpStream,
+        shutdown: &Shutdown,
+        ending: &Ending,
+    ) -> Option<bool> {
+        let mut first = [0];
+        let peeked = tokio::select! {
+            biased;
+            peeked = within(self.handshake_timeout, stream.peek(&mut first)) => peeked,
+            () = shutdown.started() => return None,
+        };
+        match peeked {
+            Some(Ok(1..)) => Some(first == [HANDSHAKE_RECORD]),
+            Some(_) => None,
+            None => {
+                self.counters.idle_timeouts.increment();
+                ending.note(CloseReason::IdleTimeout);
                 None
             }
         }

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::address::ListenAddress;
 use crate::config::TcpConfig;
 use crate::error::BindError;
+use crate::listener::AnyPort;
 
 /// The listening sockets of one TCP listener, one for each of `copies` workers.
 pub(crate) struct TcpSockets {
@@ -26,15 +27,17 @@ pub(crate) struct TcpSockets {
 /// # Errors
 ///
 /// [`BindError`] if the port is taken, also when its owner would share it: `SO_REUSEPORT` lets a second
-/// process of the same user join silently, and each would then see a part of the connections.
+/// process of the same user join silently, and each would then see a part of the connections. Not if
+/// `config` asks to share.
 pub(crate) fn bind_tcp(
     setting: &Arc<str>,
     address: &ListenAddress,
     config: &TcpConfig,
     copies: usize,
+    any_port: Option<AnyPort>,
 ) -> Result<TcpSockets, BindError> {
     let bind = |address: SocketAddr| {
-        bind_copies(address, config, copies).map_err(|error| BindError {
+        bind_any_port(address, config, copies, any_port).map_err(|error| BindError {
             setting: setting.clone(),
             address: address.to_string(),
             error,
@@ -59,12 +62,12 @@ pub(crate) fn bind_tcp(
     }
 }
 
-enum Resolved {
+pub(crate) enum Resolved {
     One(SocketAddr),
     Wildcard(u16),
 }
 
-fn resolve(address: &ListenAddress) -> io::Result<Resolved> {
+pub(crate) fn resolve(address: &ListenAddress) -> io::Result<Resolved> {
     match address {
         ListenAddress::Wildcard(port) => Ok(Resolved::Wildcard(*port)),
         ListenAddress::Tcp(address) => Ok(Resolved::One(*address)),
@@ -80,18 +83,41 @@ fn resolve(address: &ListenAddress) -> io::Result<Resolved> {
     }
 }
 
+fn bind_any_port(
+    mut address: SocketAddr,
+    config: &TcpConfig,
+    copies: usize,
+    any_port: Option<AnyPort>,
+) -> io::Result<TcpSockets> {
+    if any_port == Some(AnyPort::Ephemeral) {
+        address.set_port(0);
+    }
+    loop {
+        let result = bind_copies(address, config, copies);
+        let is_taken = result
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+        match address.port().checked_add(1) {
+            Some(next) if is_taken && any_port == Some(AnyPort::FromRequested) => {
+                address.set_port(next);
+            }
+            _ => return result,
+        }
+    }
+}
+
 fn bind_copies(
     mut address: SocketAddr,
     config: &TcpConfig,
     copies: usize,
 ) -> io::Result<TcpSockets> {
-    if address.port() != 0 {
+    if address.port() != 0 && !config.share_port {
         // Without `SO_REUSEPORT` this fails if anybody listens, whatever options they set.
         open_tcp(address, false)?;
     }
     let mut sockets = Vec::with_capacity(copies);
     for _ in 0..copies {
-        let socket = open_tcp(address, copies > 1)?;
+        let socket = open_tcp(address, copies > 1 || config.share_port)?;
         // With port 0 the first socket chooses and the others follow.
         address = socket.local_addr()?.as_socket().unwrap_or(address);
         socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))?;
@@ -187,12 +213,17 @@ pub(crate) struct UnixSocketFile {
 }
 
 impl UnixSocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
+    pub(crate) fn new(path: &Path) -> io::Result<Self> {
         let metadata = fs::symlink_metadata(path)?;
         Ok(Self {
             path: path.to_owned(),
             identity: (metadata.dev(), metadata.ino()),
         })
+    }
+
+    /// Somebody else removes it.
+    pub(crate) fn leave(mut self) {
+        self.path = PathBuf::new();
     }
 }
 

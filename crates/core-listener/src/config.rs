@@ -13,6 +13,10 @@ pub struct TcpConfig {
     pub nodelay: bool,
     /// Silence after which the kernel probes the peer; `None` never does. Default 600 s.
     pub keepalive: Option<Duration>,
+    /// Open ports that another process of the same user shares as well, each getting a part of the
+    /// connections. Default off: a port in use is an error. For a restart, handing over the sockets
+    /// ([`ServerHandle::hand_over`](crate::ServerHandle::hand_over)) loses nothing, and this may lose a few.
+    pub share_port: bool,
 }
 
 impl Default for TcpConfig {
@@ -21,6 +25,7 @@ impl Default for TcpConfig {
             backlog: 1024,
             nodelay: true,
             keepalive: Some(Duration::from_secs(600)),
+            share_port: false,
         }
     }
 }

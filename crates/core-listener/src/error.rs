@@ -60,6 +60,21 @@ pub enum StartError {
         /// What the system answered; already part of the message.
         error: io::Error,
     },
+    /// The process could not prepare to wait for signals
+    /// ([`Server::serve_blocking`](crate::Server::serve_blocking)).
+    #[error("cannot wait for signals: {error}")]
+    Signals {
+        /// What the system answered; already part of the message.
+        error: io::Error,
+    },
+    /// A listening socket could not be duplicated.
+    #[error("cannot duplicate the listening socket of {setting}: {error}")]
+    Duplicate {
+        /// Setting of the listener.
+        setting: Arc<str>,
+        /// What the system answered; already part of the message.
+        error: io::Error,
+    },
     /// A service factory or a start hook panicked.
     #[error("worker {worker} panicked while it built its services: {message}")]
     FactoryPanicked {

@@ -14,7 +14,7 @@ use crate::address::ListenAddress;
 use crate::config::HttpConfig;
 use crate::engine::{self, HttpService};
 use crate::stats::{Busy, Counters, Ending};
-use crate::stream::Stream;
+use crate::stream::{Prefixed, Stream};
 use crate::tls::{Alpn, TlsAcceptor};
 
 /// An address and the service behind it, ready to be given to [`Server::listen`](crate::Server::listen).
@@ -22,7 +22,9 @@ pub struct Listener {
     pub(crate) setting: Arc<str>,
     pub(crate) address: ListenAddress,
     pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) sniffs_tls: bool,
     pub(crate) handshake_timeout: Option<Duration>,
+    pub(crate) any_port: Option<AnyPort>,
     pub(crate) workers: Option<RangeInclusive<u16>>,
     pub(crate) alpn: Alpn,
     pub(crate) factory: ServiceFactory,
@@ -35,7 +37,16 @@ pub(crate) type ServiceFactory = Arc<dyn Fn(WorkerId) -> WorkerService + Send + 
 pub(crate) type WorkerService = Box<dyn Fn() -> ConnectionHandler + Send>;
 /// Serves one connection to its end.
 pub(crate) type ConnectionHandler =
-    Box<dyn FnOnce(Stream, Connection) -> BoxFuture<'static, ()> + Send>;
+    Box<dyn FnOnce(Prefixed<Stream>, Connection) -> BoxFuture<'static, ()> + Send>;
+
+/// Which port is opened when the wanted one need not be had (HTTP.jl's `listenany`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnyPort {
+    /// One that the system chooses; the wanted one is not looked at.
+    Ephemeral,
+    /// The wanted one, or else the first free one above it.
+    FromRequested,
+}
 
 /// What the handler of a connection needs besides its bytes.
 pub(crate) struct Connection {
@@ -98,19 +109,7 @@ impl Listener {
         H: Fn(BoxedIo, Arc<ConnInfo>, Shutdown) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let factory = move |worker| -> WorkerService {
-            let handler = factory(worker);
-            Box::new(move || {
-                let handler = handler.clone();
-                Box::new(move |stream, connection| {
-                    Box::pin(async move {
-                        let _busy = Busy::new(connection.counters);
-                        handler(stream.boxed(), connection.info, connection.shutdown).await;
-                    })
-                })
-            })
-        };
-        Self::new(setting, address, Alpn::Nothing, Arc::new(factory))
+        Self::new(setting, address, Alpn::Nothing, raw_factory(factory))
     }
 
     fn new(setting: &str, address: ListenAddress, alpn: Alpn, factory: ServiceFactory) -> Self {
@@ -118,6 +117,8 @@ impl Listener {
             setting: setting.into(),
             address,
             tls: None,
+            sniffs_tls: false,
+            any_port: None,
             handshake_timeout: Some(Duration::from_secs(10)),
             workers: None,
             alpn,
@@ -128,6 +129,55 @@ impl Listener {
     /// Encrypts every connection. Keep a clone of `acceptor` to replace certificates later.
     pub fn tls(mut self, acceptor: TlsAcceptor) -> Self {
         self.tls = Some(acceptor);
+        self
+    }
+
+    /// Gives connections whose first byte is this one to a raw handler, and all others to the service that the
+    /// listener was made with (`http-server.md` §15). With `0x10`, MQTT and HTTP share a port: no HTTP
+    /// request begins with the byte of CONNECT.
+    ///
+    /// `factory` is that of [`Listener::raw`]. A connection that says nothing for as long as `limit` is
+    /// closed; use [`HttpConfig::headers_timeout`](crate::HttpConfig::headers_timeout).
+    pub fn also_raw<F, H, Fut>(
+        mut self,
+        first_byte: u8,
+        limit: Option<Duration>,
+        factory: F,
+    ) -> Self
+    where
+        F: Fn(WorkerId) -> H + Send + Sync + 'static,
+        H: Fn(BoxedIo, Arc<ConnInfo>, Shutdown) -> Fut + Clone + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (others, raw) = (self.factory, raw_factory(factory));
+        self.factory = Arc::new(move |worker| -> WorkerService {
+            let (others, raw) = (others(worker), raw(worker));
+            Box::new(move || {
+                let (others, raw) = (others(), raw());
+                Box::new(move |mut stream, connection| {
+                    Box::pin(async move {
+                        match engine::first_byte(&mut stream, limit, &connection).await {
+                            Some(byte) if byte == first_byte => raw(stream, connection).await,
+                            Some(_) => others(stream, connection).await,
+                            None => {}
+                        }
+                    })
+                })
+            })
+        });
+        self
+    }
+
+    /// Encrypts only the connections that begin with a TLS handshake (first byte `0x16`), so that one port
+    /// takes both. Default: with [`Listener::tls`], all connections must.
+    pub fn sniff_tls(mut self) -> Self {
+        self.sniffs_tls = true;
+        self
+    }
+
+    /// Opens another port when the wanted one need not be had. Default: it must.
+    pub fn any_port(mut self, any_port: AnyPort) -> Self {
+        self.any_port = Some(any_port);
         self
     }
 
@@ -143,4 +193,25 @@ impl Listener {
         self.workers = Some(workers);
         self
     }
+}
+
+/// Makes the services of [`Listener::raw`].
+fn raw_factory<F, H, Fut>(factory: F) -> ServiceFactory
+where
+    F: Fn(WorkerId) -> H + Send + Sync + 'static,
+    H: Fn(BoxedIo, Arc<ConnInfo>, Shutdown) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    Arc::new(move |worker| -> WorkerService {
+        let handler = factory(worker);
+        Box::new(move || {
+            let handler = handler.clone();
+            Box::new(move |stream, connection| {
+                Box::pin(async move {
+                    let _busy = Busy::new(connection.counters);
+                    handler(stream.boxed(), connection.info, connection.shutdown).await;
+                })
+            })
+        })
+    })
 }

@@ -10,18 +10,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use base::WorkerId;
 use futures_util::future::BoxFuture;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
-use crate::accept::{Acceptor, ListenSocket};
+use crate::accept::Acceptor;
 use crate::address::{self, ListenAddress};
-use crate::bind;
+use crate::bind::{self, UnixSocketFile};
 use crate::config::TcpConfig;
 use crate::error::{BindError, StartError};
-use crate::handle::{Bound, Lifecycle, Place, ServerHandle, Shared};
+use crate::handle::{Bound, CloseReport, Lifecycle, Place, ServerHandle, ServerState, Shared};
+use crate::handover::InheritedSockets;
 use crate::listener::Listener;
+use crate::sockets::{ListenSocket, SocketStore, StoredSocket};
 use crate::stats::Counters;
 use crate::worker::{StartFailure, StartHook, Worker};
 
@@ -33,6 +37,7 @@ pub struct Server {
     tcp: TcpConfig,
     max_connections: Option<NonZeroUsize>,
     blocking_threads: NonZeroUsize,
+    inherited: Option<InheritedSockets>,
 }
 
 impl fmt::Debug for Server {
@@ -54,6 +59,7 @@ impl Server {
             tcp: TcpConfig::default(),
             max_connections: None,
             blocking_threads: NonZeroUsize::new(16).expect("16 is not zero"),
+            inherited: None,
         }
     }
 
@@ -100,6 +106,58 @@ impl Server {
         self
     }
 
+    /// Uses the listening sockets of an earlier process where they fit: same setting, same address. The
+    /// earlier process learns of it when [`start`](Self::start) succeeds. See
+    /// [`ServerHandle::hand_over`](crate::ServerHandle::hand_over).
+    ///
+    /// ```no_run
+    /// # async fn example(server: core_listener::Server) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{path::Path, time::Duration};
+    /// use core_listener::InheritedSockets;
+    ///
+    /// let path = Path::new("run/hand-over");
+    /// let server = match InheritedSockets::receive(path)? {
+    ///     Some(sockets) => server.inherit(sockets),
+    ///     None => server,
+    /// };
+    /// let server = server.start()?;
+    /// // Until the next process comes:
+    /// server.hand_over(path).await?;
+    /// server.close_within(Duration::from_secs(10)).await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn inherit(mut self, sockets: InheritedSockets) -> Self {
+        self.inherited = Some(sockets);
+        self
+    }
+
+    /// Starts, serves until SIGINT or SIGTERM, and closes within `limit`. For programs without a runtime of
+    /// their own; it makes one for the waiting.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), and [`StartError::Signals`] if signals cannot be awaited.
+    pub fn serve_blocking(self, limit: Duration) -> Result<CloseReport, StartError> {
+        let signals = |error| StartError::Signals { error };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(signals)?;
+        runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate()).map_err(signals)?;
+            let mut interrupt = signal(SignalKind::interrupt()).map_err(signals)?;
+            let server = self.start()?;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                // Somebody inside has closed it.
+                report = server.wait() => return Ok(report),
+            }
+            Ok(server.close_within(limit).await)
+        })
+    }
+
     /// Opens every socket, starts every worker and returns when all of them accept.
     ///
     /// Blocks for the few milliseconds that this takes, and for as long as the service factories run.
@@ -107,13 +165,19 @@ impl Server {
     /// # Errors
     ///
     /// [`StartError`] if a socket, thread or service is not to be had; then nothing is left running.
-    pub fn start(self) -> Result<ServerHandle, StartError> {
-        let plans = self.bind()?;
+    pub fn start(mut self) -> Result<ServerHandle, StartError> {
+        let mut inherited = self.inherited.take();
+        let plans = self.bind(inherited.as_mut())?;
         let (shared, workers) = self.prepare(plans)?;
         let handle = ServerHandle(shared);
         let mut threads = Vec::with_capacity(workers.len());
         match run(&handle, workers, &mut threads) {
-            Ok(()) => Ok(handle),
+            Ok(()) => {
+                if let Some(inherited) = inherited {
+                    inherited.confirm();
+                }
+                Ok(handle)
+            }
             Err(error) => {
                 handle.force_close();
                 // A worker's panic was caught and is the error, or it is in the log.
@@ -142,71 +206,87 @@ impl Server {
         Ok(range)
     }
 
-    fn bind(&self) -> Result<Vec<Plan>, StartError> {
+    fn bind(&self, mut inherited: Option<&mut InheritedSockets>) -> Result<Vec<Plan>, StartError> {
         let mut plans: Vec<Plan> = Vec::with_capacity(self.listeners.len());
         for listener in &self.listeners {
             let workers = self.range(listener)?;
-            let (place, sockets) = match &listener.address {
-                ListenAddress::Unix(_) if listener.tls.is_some() => {
-                    return Err(StartError::TlsOnUnixSocket {
-                        setting: listener.setting.clone(),
-                    });
-                }
-                ListenAddress::Unix(path) => {
-                    let (socket, file) = bind::bind_unix(&listener.setting, path, &self.tcp)?;
-                    (
-                        Place::Unix(path.clone()),
-                        vec![ListenSocket::Unix(socket, file)],
-                    )
-                }
-                internet => {
-                    let bound =
-                        bind::bind_tcp(&listener.setting, internet, &self.tcp, workers.len())
-                            .map_err(|error| explain(error, &plans))?;
-                    (
-                        Place::Tcp(bound.local),
-                        bound.sockets.into_iter().map(ListenSocket::Tcp).collect(),
-                    )
-                }
+            let sockets = inherited
+                .as_mut()
+                .map(|inherited| inherited.take(&listener.setting, &listener.address))
+                .unwrap_or_default();
+            let plan = match sockets.is_empty() {
+                true => self.open(listener, workers, &plans)?,
+                false => adopt(listener, workers, sockets)?,
             };
-            plans.push(Plan {
-                bound: Bound {
-                    setting: listener.setting.clone(),
-                    place,
-                },
-                workers,
-                sockets,
-            });
+            plans.push(plan);
         }
         Ok(plans)
     }
 
+    fn open(
+        &self,
+        listener: &Listener,
+        workers: RangeInclusive<u16>,
+        before: &[Plan],
+    ) -> Result<Plan, StartError> {
+        let setting = listener.setting.clone();
+        let (place, sockets, file) = match &listener.address {
+            ListenAddress::Unix(_) if listener.tls.is_some() => {
+                return Err(StartError::TlsOnUnixSocket { setting });
+            }
+            ListenAddress::Unix(path) => {
+                let (socket, file) = bind::bind_unix(&setting, path, &self.tcp)?;
+                let sockets = vec![ListenSocket::Unix(socket)];
+                (Place::Unix(path.clone()), sockets, Some(file))
+            }
+            internet => {
+                let (tcp, copies) = (&self.tcp, workers.len());
+                let bound = bind::bind_tcp(&setting, internet, tcp, copies, listener.any_port)
+                    .map_err(|error| explain(error, before))?;
+                let sockets = bound.sockets.into_iter().map(ListenSocket::Tcp).collect();
+                (Place::Tcp(bound.local), sockets, None)
+            }
+        };
+        Ok(Plan {
+            bound: Bound { setting, place },
+            workers,
+            sockets,
+            file,
+        })
+    }
+
     /// Everything that can fail before a thread runs.
-    fn prepare(self, mut plans: Vec<Plan>) -> Result<(Arc<Shared>, Vec<Worker>), StartError> {
+    fn prepare(self, plans: Vec<Plan>) -> Result<(Arc<Shared>, Vec<Worker>), StartError> {
         let limit = self
             .max_connections
             .map(|limit| Arc::new(Semaphore::new(limit.get().min(Semaphore::MAX_PERMITS))));
         let tcp = Arc::new(self.tcp);
+        let ranges: Vec<_> = plans.iter().map(|plan| plan.workers.clone()).collect();
+        let (mut stored, mut files, mut bound) = (Vec::new(), Vec::new(), Vec::new());
+        for mut plan in plans {
+            files.extend(plan.file.take());
+            stored.append(&mut plan.assign()?);
+            bound.push(plan.bound);
+        }
+        let sockets = Arc::new(SocketStore::new(stored, files));
+        let accepting = watch::Sender::new(0);
         let mut counters = Vec::new();
         let mut workers = Vec::with_capacity(usize::from(self.workers.get()));
         for id in (0..self.workers.get()).map(WorkerId) {
             let mut acceptors = Vec::new();
-            for (listener, plan) in self.listeners.iter().zip(&mut plans) {
-                if !plan.workers.contains(&id.0) {
+            for (listener, range) in self.listeners.iter().zip(&ranges) {
+                if !range.contains(&id.0) {
                     continue;
                 }
-                let socket = plan
-                    .sockets
-                    .pop()
-                    .expect("one socket was bound for each worker in the range");
                 let counted = Arc::new(Counters::default());
                 counters.push((listener.setting.clone(), id, counted.clone()));
                 acceptors.push(Acceptor::new(
                     listener,
-                    socket,
+                    sockets.clone(),
                     id,
                     tcp.clone(),
                     limit.clone(),
+                    accepting.clone(),
                     counted,
                 ));
             }
@@ -216,8 +296,12 @@ impl Server {
         }
         let shared = Shared {
             lifecycle: watch::Sender::new(Lifecycle::Running),
+            state: watch::Sender::new(ServerState::Running),
             running_workers: watch::Sender::new(0),
-            bound: plans.into_iter().map(|plan| plan.bound).collect(),
+            accepting,
+            worker_restarts: AtomicU64::new(0),
+            sockets,
+            bound,
             counters,
             drained: AtomicU64::new(0),
             forced: AtomicU64::new(0),
@@ -226,11 +310,72 @@ impl Server {
     }
 }
 
-/// A listener with its sockets, one for each worker in the range.
+/// A listener with its sockets.
 struct Plan {
     bound: Bound,
     workers: RangeInclusive<u16>,
     sockets: Vec<ListenSocket>,
+    file: Option<UnixSocketFile>,
+}
+
+impl Plan {
+    /// Gives every socket to a worker, and every worker a socket. There may be more or fewer of them than
+    /// workers when an earlier process opened them.
+    fn assign(&mut self) -> Result<Vec<StoredSocket>, StartError> {
+        let sockets = std::mem::take(&mut self.sockets);
+        let stored = |worker, socket| StoredSocket {
+            setting: self.bound.setting.clone(),
+            worker: WorkerId(worker),
+            socket,
+        };
+        let opened = sockets.len();
+        let mut assigned: Vec<_> = self
+            .workers
+            .clone()
+            .cycle()
+            .zip(sockets)
+            .map(|(worker, socket)| stored(worker, socket))
+            .collect();
+        for (worker, sibling) in self.workers.clone().skip(opened).zip((0..opened).cycle()) {
+            let duplicate = assigned[sibling].socket.duplicate();
+            let socket = duplicate.map_err(|error| StartError::Duplicate {
+                setting: self.bound.setting.clone(),
+                error,
+            })?;
+            assigned.push(stored(worker, socket));
+        }
+        Ok(assigned)
+    }
+}
+
+/// A listener on sockets that an earlier process opened.
+fn adopt(
+    listener: &Listener,
+    workers: RangeInclusive<u16>,
+    sockets: Vec<ListenSocket>,
+) -> Result<Plan, StartError> {
+    let setting = listener.setting.clone();
+    let first = sockets.first().expect("the caller has some");
+    let failed = |error| StartError::Duplicate {
+        setting: setting.clone(),
+        error,
+    };
+    let (place, file) = match (first, &listener.address) {
+        (ListenSocket::Tcp(socket), _) => (Place::Tcp(socket.local_addr().map_err(failed)?), None),
+        (ListenSocket::Unix(_), ListenAddress::Unix(path)) => {
+            let file = UnixSocketFile::new(path).map_err(failed)?;
+            (Place::Unix(path.clone()), Some(file))
+        }
+        (ListenSocket::Unix(_), _) => {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
+        }
+    };
+    Ok(Plan {
+        bound: Bound { setting, place },
+        workers,
+        sockets,
+        file,
+    })
 }
 
 /// A port that is taken by an earlier listener of this server is a mistake in the configuration.

@@ -167,8 +167,12 @@ impl<T> Prefixed<T> {
         self.prefix.is_empty()
     }
 
-    pub(crate) fn into_inner(self) -> T {
-        self.stream
+    /// Puts bytes that were read back in front of the others.
+    pub(crate) fn unread(&mut self, bytes: Bytes) {
+        self.prefix = match self.prefix.is_empty() {
+            true => bytes,
+            false => [&bytes[..], &self.prefix].concat().into(),
+        };
     }
 }
 
@@ -219,13 +223,16 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Prefixed<T> {
     }
 }
 
-impl Stream {
-    /// Gives the stream away without the enum around it.
+impl Prefixed<Stream> {
+    /// Gives the stream away without what is around it, if it has no bytes of its own.
     pub(crate) fn boxed(self) -> base::BoxedIo {
-        match self {
-            Self::Tcp(io) => Box::new(io),
-            Self::Tls(io) => io,
-            Self::Unix(io) => Box::new(io),
+        if !self.is_empty() {
+            return Box::new(self);
+        }
+        match self.stream {
+            Stream::Tcp(io) => Box::new(io),
+            Stream::Tls(io) => io,
+            Stream::Unix(io) => Box::new(io),
         }
     }
 }

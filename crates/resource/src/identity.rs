@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_core::Stream;
 
@@ -26,6 +28,8 @@ pub enum Credentials {
         /// Common name of the subject.
         common_name: String,
     },
+    /// The id of a session, from its cookie. One that is unknown, or over, is nobody and not an error.
+    Session(String),
     /// A trusted local peer (Unix socket, or loopback in development): the first super user.
     LocalTrust,
 }
@@ -36,6 +40,7 @@ impl fmt::Debug for Credentials {
         match self {
             Self::Password { username, .. } => write!(f, "Password {{ username: {username:?} }}"),
             Self::Bearer(_) => f.write_str("Bearer"),
+            Self::Session(_) => f.write_str("Session"),
             Self::Certificate { common_name } => {
                 write!(f, "Certificate {{ common_name: {common_name:?} }}")
             }
@@ -52,6 +57,18 @@ pub trait Authenticator: Send + Sync {
     /// `Cannot complete request: User is inactive`, `invalid token`, or 429.
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a, Caller>;
 
+    /// As [`authenticate`](Self::authenticate), for a peer at this address, whose failures may be counted.
+    ///
+    /// By default the address is not looked at.
+    fn authenticate_from<'a>(
+        &'a self,
+        credentials: &'a Credentials,
+        peer: Option<IpAddr>,
+    ) -> Answer<'a, Caller> {
+        let _ = peer;
+        self.authenticate(credentials)
+    }
+
     /// The caller as it is now: the user may have been dropped, deactivated or given another role since.
     /// Cheap; called again for long-lived connections. `None` ends the connection.
     fn refresh(&self, caller: &Caller) -> Option<Caller>;
@@ -61,6 +78,43 @@ pub trait Authenticator: Send + Sync {
     fn changes(&self) -> IdentityChanges {
         IdentityChanges::never()
     }
+}
+
+/// A session that has just begun.
+#[derive(Clone)]
+pub struct Session {
+    /// The secret that its cookie carries.
+    pub id: String,
+    /// Who logged in.
+    pub caller: Caller,
+    /// How long it lives; `None` is for ever.
+    pub lifetime: Option<Duration>,
+}
+
+impl fmt::Debug for Session {
+    /// Never prints the id.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("caller", &self.caller)
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Begins and ends sessions. That a session id is who it is, is a question to the [`Authenticator`].
+pub trait Sessions: Send + Sync {
+    /// Begins a session with a new id.
+    ///
+    /// The error is 401 `Login failed`, 429, or 400 `No session for login` when there are no sessions.
+    fn login<'a>(
+        &'a self,
+        username: &'a str,
+        password: &'a [u8],
+        peer: Option<IpAddr>,
+    ) -> Answer<'a, Session>;
+
+    /// Ends a session; whether there was one.
+    fn logout<'a>(&'a self, id: &'a str) -> Answer<'a, bool>;
 }
 
 /// Changes of users or roles, as one long-lived connection awaits them.

@@ -40,7 +40,7 @@ pub use crate::contract::{
 pub use crate::error::{Error, ErrorKind};
 pub use crate::event::{Delivery, Event, EventKind, MessageProperties, Phase, SourceId};
 pub use crate::hub::{Hub, Scope, Subscription};
-pub use crate::identity::{Authenticator, Credentials, IdentityChanges};
+pub use crate::identity::{Authenticator, Credentials, IdentityChanges, Session, Sessions};
 pub use crate::key::Key;
 pub use crate::query::{
     Comparator, Comparison, Condition, Conversion, Operator, Query, Select, SelectItem, SortKey,

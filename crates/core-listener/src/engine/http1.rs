@@ -58,12 +58,9 @@ pub(crate) async fn serve<S: HttpService>(
         }
         End::Finished(Ok(())) => match upgrade {
             Some(task) => {
-                // Neither of the two has bytes left in the usual case.
-                let io = if parts.read_buf.is_empty() && io.is_empty() {
-                    io.into_inner().boxed()
-                } else {
-                    Box::new(Prefixed::new(parts.read_buf, io))
-                };
+                let mut io = io;
+                io.unread(parts.read_buf);
+                let io = io.boxed();
                 let _busy = InFlight::hold(shared.clone());
                 shared.run_upgrade(task, io).await;
             }

@@ -22,7 +22,6 @@ mod watched;
 use std::sync::{Arc, Mutex};
 
 use base::{BoxedIo, ConnInfo, Shutdown, UpgradeTask};
-use bytes::Bytes;
 use http::HeaderValue;
 use hyper_util::rt::TokioTimer;
 use tokio_util::task::TaskTracker;
@@ -35,7 +34,7 @@ use crate::stream::{Prefixed, Stream};
 use activity::Activity;
 pub use body::{RequestBody, RequestBodyError};
 pub use service::{HttpService, ServiceFn, service_fn};
-use sniff::Sniffed;
+pub(crate) use sniff::first_byte;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -67,7 +66,7 @@ impl Engine {
     /// Serves one connection until it is closed, or until the protocol that it was upgraded to ends.
     pub(crate) async fn serve<S: HttpService>(
         self: Arc<Self>,
-        stream: Stream,
+        mut stream: Prefixed<Stream>,
         connection: Connection,
         service: S,
     ) {
@@ -76,30 +75,23 @@ impl Engine {
             .tls
             .as_ref()
             .and_then(|tls| tls.alpn.as_deref());
-        let version = match alpn {
-            Some(b"h2") => Some(Sniffed::Http2(Bytes::new())),
-            None if self.config.http2_prior_knowledge && connection.info.tls.is_none() => None,
-            _ => Some(Sniffed::Http1(Bytes::new())),
-        };
-        let mut stream = stream;
-        let version = match version {
-            Some(version) => version,
-            None => {
-                match sniff::version(&mut stream, self.config.headers_timeout, &connection).await {
-                    Some(version) => version,
+        let is_http2 = match alpn {
+            Some(name) => name == b"h2",
+            None if self.config.http2_prior_knowledge && connection.info.tls.is_none() => {
+                let limit = self.config.headers_timeout;
+                match sniff::is_http2(&mut stream, limit, &connection).await {
+                    Some(is_http2) => is_http2,
                     None => return,
                 }
             }
+            None => false,
         };
-        match version {
-            Sniffed::Http1(read) => {
-                let shared = Shared::new(self, connection, Activity::http1());
-                http1::serve(shared, Prefixed::new(read, stream), service).await;
-            }
-            Sniffed::Http2(read) => {
-                let shared = Shared::new(self, connection, Activity::http2());
-                http2::serve(shared, Prefixed::new(read, stream), service).await;
-            }
+        if is_http2 {
+            let shared = Shared::new(self, connection, Activity::http2());
+            http2::serve(shared, stream, service).await;
+        } else {
+            let shared = Shared::new(self, connection, Activity::http1());
+            http1::serve(shared, stream, service).await;
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Tells HTTP/2 with prior knowledge from HTTP/1 on a plaintext port.
+//! Looks at the first bytes of a connection to see what it speaks.
 
+use std::future::Future;
 use std::io;
 use std::time::Duration;
 
@@ -7,24 +8,48 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::listener::Connection;
+use crate::stats::CloseReason;
+use crate::stream::Prefixed;
 
 /// The first bytes of an HTTP/2 connection (RFC 9113, section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How long a connection that has said nothing may stay when a shutdown begins: its first bytes may have
+/// arrived in the kernel and not here.
+const DRAIN_NEW: Duration = Duration::from_millis(100);
 
-/// A version, and the bytes that were read to recognise it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Sniffed {
-    Http1(Bytes),
-    Http2(Bytes),
-}
-
-/// Reads until the version is certain: usually one read, since no HTTP/1 method begins like the preface
-/// for long. `None` if the peer left, or let the time limit or the shutdown pass before it was certain.
-pub(crate) async fn version(
-    stream: &mut (impl AsyncRead + Unpin),
+/// Whether the connection speaks HTTP/2, with prior knowledge, and not HTTP/1. Nothing is taken from the
+/// stream. `None` if the peer left, or let the limit or the shutdown pass before it was certain.
+///
+/// Usually one read tells, since no HTTP/1 method begins like the preface for long.
+pub(crate) async fn is_http2(
+    stream: &mut Prefixed<impl AsyncRead + Unpin>,
     limit: Option<Duration>,
     connection: &Connection,
-) -> Option<Sniffed> {
+) -> Option<bool> {
+    let (sniffed, read) = in_time(read_version(stream), limit, connection).await?;
+    stream.unread(read);
+    Some(sniffed)
+}
+
+/// The first byte, which stays in the stream. `None` as above.
+pub(crate) async fn first_byte(
+    stream: &mut Prefixed<impl AsyncRead + Unpin>,
+    limit: Option<Duration>,
+    connection: &Connection,
+) -> Option<u8> {
+    let mut read = BytesMut::with_capacity(1024);
+    in_time(stream.read_buf(&mut read), limit, connection).await?;
+    let first = read.first().copied();
+    stream.unread(read.freeze());
+    first
+}
+
+async fn in_time<T>(
+    read: impl Future<Output = io::Result<T>>,
+    limit: Option<Duration>,
+    connection: &Connection,
+) -> Option<T> {
+    let mut read = std::pin::pin!(read);
     let expired = async {
         match limit {
             Some(limit) => tokio::time::sleep(limit).await,
@@ -33,16 +58,19 @@ pub(crate) async fn version(
     };
     tokio::select! {
         biased;
-        sniffed = read(stream) => sniffed.ok(),
-        () = connection.shutdown.started() => None,
+        read = &mut read => return read.ok(),
+        () = connection.shutdown.started() => {}
         () = expired => {
             connection.counters.idle_timeouts.increment();
-            None
+            connection.ending.note(CloseReason::IdleTimeout);
+            return None;
         }
     }
+    tokio::time::timeout(DRAIN_NEW, read).await.ok()?.ok()
 }
 
-async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Sniffed> {
+/// Reads until the version is certain; also returns what was read.
+async fn read_version(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(bool, Bytes)> {
     let mut read = BytesMut::with_capacity(1024);
     loop {
         if stream.read_buf(&mut read).await? == 0 {
@@ -50,10 +78,10 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Sniffed> {
         }
         let compared = read.len().min(PREFACE.len());
         if read[..compared] != PREFACE[..compared] {
-            return Ok(Sniffed::Http1(read.freeze()));
+            return Ok((false, read.freeze()));
         }
         if compared == PREFACE.len() {
-            return Ok(Sniffed::Http2(read.freeze()));
+            return Ok((true, read.freeze()));
         }
     }
 }
@@ -64,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    async fn check(pieces: &[&[u8]]) -> io::Result<Sniffed> {
+    async fn check(pieces: &[&[u8]]) -> io::Result<(bool, Bytes)> {
         let (mut client, mut server) = tokio::io::duplex(1);
         let write = async {
             for piece in pieces {
@@ -72,31 +100,22 @@ mod tests {
             }
             drop(client);
         };
-        tokio::join!(read(&mut server), write).0
+        tokio::join!(read_version(&mut server), write).0
     }
 
     #[tokio::test]
     async fn the_preface_is_recognised_in_any_pieces() {
-        assert_eq!(
-            check(&[PREFACE]).await.unwrap(),
-            Sniffed::Http2(PREFACE.into())
-        );
+        assert_eq!(check(&[PREFACE]).await.unwrap(), (true, PREFACE.into()));
         assert_eq!(
             check(&[&PREFACE[..5], &PREFACE[5..]]).await.unwrap(),
-            Sniffed::Http2(PREFACE.into())
+            (true, PREFACE.into())
         );
     }
 
     #[tokio::test]
     async fn anything_else_is_http1_and_nothing_is_lost() {
-        assert_eq!(
-            check(&[b"G"]).await.unwrap(),
-            Sniffed::Http1(b"G"[..].into())
-        );
-        assert_eq!(
-            check(&[b"PRO"]).await.unwrap(),
-            Sniffed::Http1(b"PRO"[..].into())
-        );
+        assert_eq!(check(&[b"G"]).await.unwrap(), (false, b"G"[..].into()));
+        assert_eq!(check(&[b"PRO"]).await.unwrap(), (false, b"PRO"[..].into()));
         assert!(check(&[b"PRI"]).await.is_err());
     }
 }

@@ -6,9 +6,12 @@
 
 mod bind;
 mod drain;
+mod handle;
+mod handover;
 mod http1;
 mod http2;
 mod limits;
+mod one_port;
 mod raw;
 mod stats;
 mod support;

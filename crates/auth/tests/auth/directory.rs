@@ -1,14 +1,12 @@
 //! The directory on tables in memory: credentials, changes, the first start.
 
-mod memory;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
+use crate::memory::{MemoryTable, put};
 use auth::{AuthConfig, Directory, NewRole, NewUser, RoleChange, RoleError, UserChange};
 use base::WorkerId;
-use memory::{MemoryTable, put};
 use resource::{
     Action, Authenticator, Caller, Context, Credentials, Error, Hub, Map, Value, WriteKind, json,
 };

@@ -123,6 +123,12 @@ impl Resource for MemoryTable {
         Answer::ready(Ok(Box::pin(stream::iter([Ok(records)]))))
     }
 
+    fn get<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, Option<Record>> {
+        assert!(context.caller.is_super_user());
+        let key = target.key.as_ref().unwrap();
+        Answer::ready(Ok(self.records.lock().unwrap().get(key).cloned()))
+    }
+
     fn write<'a>(&'a self, writes: Vec<Write>, context: &'a Context) -> Answer<'a, Vec<Written>> {
         assert!(context.caller.is_super_user());
         let written = writes.into_iter().map(|write| self.apply(write)).collect();

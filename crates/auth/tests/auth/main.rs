@@ -1,0 +1,5 @@
+//! The directory on tables in memory.
+
+mod credentials;
+mod directory;
+mod memory;
