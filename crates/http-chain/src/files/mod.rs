@@ -110,7 +110,7 @@ impl Handler for StaticFiles {
     fn handle(&self, request: Request) -> BoxFuture<'_, ControlFlow<Response, Request>> {
         let site = Arc::clone(&self.site);
         Box::pin(async move {
-            if !site.accepts(&request) {
+            if !site.accepts(&request) || site.surely_hands_back(&request) {
                 return ControlFlow::Continue(request);
             }
             match tokio::task::spawn_blocking(move || site.answer(request)).await {

@@ -99,6 +99,28 @@ impl Site {
             && self.below_prefix(request.pathname()).is_some()
     }
 
+    /// Whether a request will be handed back, as far as that is known without waiting for a disk. Every
+    /// `GET` of a resource behind the files passes here: 1.6 µs against 25 for the way to another thread and
+    /// back.
+    pub(super) fn surely_hands_back(&self, request: &Request) -> bool {
+        if self.config.absent != Absent::HandBack
+            || self.config.symbolic_links != SymbolicLinks::WithinRoot
+        {
+            return false;
+        }
+        let below = self.below_prefix(request.pathname()).unwrap_or_default();
+        let Ok(path) = path::decode(below, self.config.colons) else {
+            return true;
+        };
+        let is_absent = |name: &Path| beneath::is_known_absent(&self.config.root, name);
+        self.layers.iter().all(|layer| {
+            let name = layer.base.join(&path.relative);
+            let mut extensions = self.config.extensions.iter();
+            is_absent(&name)
+                && extensions.all(|extension| is_absent(&with_suffix(&name, extension)))
+        })
+    }
+
     /// Answers a request that the site accepts, or hands it back. Blocks.
     pub(super) fn answer(&self, request: Request) -> ControlFlow<Response, Request> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -210,7 +232,7 @@ impl Site {
     fn open(&self, relative: &Path) -> io::Result<Option<Found>> {
         let opened = match self.config.symbolic_links {
             SymbolicLinks::WithinRoot => beneath::open(&self.config.root, relative),
-            SymbolicLinks::Anywhere => beneath::open_anywhere(&self.config.root, relative),
+            SymbolicLinks::Anywhere => beneath::open_anywhere(&self.config.root.join(relative)),
         };
         let file = match opened {
             Ok(file) => file,
