@@ -1,6 +1,6 @@
 //! Content codings: `br`, `zstd`, `gzip`, `deflate`, for responses and for request bodies.
 //!
-//! The gate decides on the way out ([`coding`](crate::coding) reads the client's `Accept-Encoding`). A small body in
+//! The gate decides on the way out ([`coding`] reads the client's `Accept-Encoding`). A small body in
 //! memory is compressed at once and keeps a `Content-Length`; everything else becomes an
 //! `EncodedBody` that compresses while it is sent, a bounded piece at a time, so
 //! that neither a large body nor a slow client holds the worker.

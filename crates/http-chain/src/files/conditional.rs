@@ -1,31 +1,46 @@
 //! Conditional requests (RFC 9110, section 13).
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
-/// What identifies the current state of a file.
-#[derive(Debug)]
-pub(super) struct Validators {
-    /// Entity tag in its quoted form.
-    pub(super) etag: String,
-    /// In whole seconds.
-    pub(super) last_modified: Option<SystemTime>,
+use super::etag::EntityTag;
+
+/// What identifies the current state of a representation. Without either, no condition but `*` can hold.
+#[derive(Debug, Clone, Default)]
+pub struct Validators {
+    /// Entity tag.
+    pub etag: Option<EntityTag>,
+    /// Time of the last change, in whole seconds: HTTP dates have no fractions, and comparing a finer
+    /// time with one would call everything modified.
+    pub last_modified: Option<SystemTime>,
 }
 
 /// Whether to go on with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
+    /// Answer as if there were no condition.
     Proceed,
+    /// Answer `304 Not Modified`.
     NotModified,
+    /// Answer `412 Precondition Failed`.
     PreconditionFailed,
 }
 
-/// Evaluates the conditions in the order of section 13.2.2.
-pub(super) fn evaluate(method: &Method, headers: &HeaderMap, validators: &Validators) -> Verdict {
+/// Evaluates `If-Match`, `If-Unmodified-Since`, `If-None-Match` and `If-Modified-Since`, in the order and
+/// with the precedence of section 13.2.2.
+///
+/// A date that cannot be read does not count, nor one that is sent twice (section 13.1.3); a list of tags
+/// ends where it becomes unreadable.
+pub fn evaluate(method: &Method, headers: &HeaderMap, validators: &Validators) -> Verdict {
     let is_safe = matches!(*method, Method::GET | Method::HEAD);
     if headers.contains_key(header::IF_MATCH) {
-        if !lists_tag(headers, &header::IF_MATCH, &validators.etag, strong_match) {
+        if !lists_tag(
+            headers,
+            &header::IF_MATCH,
+            validators,
+            EntityTag::matches_strongly,
+        ) {
             return Verdict::PreconditionFailed;
         }
     } else if is_unmodified_since(headers, &header::IF_UNMODIFIED_SINCE, validators) == Some(false)
@@ -33,20 +48,19 @@ pub(super) fn evaluate(method: &Method, headers: &HeaderMap, validators: &Valida
         return Verdict::PreconditionFailed;
     }
     if headers.contains_key(header::IF_NONE_MATCH) {
-        if lists_tag(
+        let is_listed = lists_tag(
             headers,
             &header::IF_NONE_MATCH,
-            &validators.etag,
-            weak_match,
-        ) {
-            return if is_safe {
-                Verdict::NotModified
-            } else {
-                Verdict::PreconditionFailed
-            };
-        }
-    } else if is_safe
-        && is_unmodified_since(headers, &header::IF_MODIFIED_SINCE, validators) == Some(true)
+            validators,
+            EntityTag::matches_weakly,
+        );
+        return match (is_listed, is_safe) {
+            (true, true) => Verdict::NotModified,
+            (true, false) => Verdict::PreconditionFailed,
+            (false, _) => Verdict::Proceed,
+        };
+    }
+    if is_safe && is_unmodified_since(headers, &header::IF_MODIFIED_SINCE, validators) == Some(true)
     {
         return Verdict::NotModified;
     }
@@ -54,71 +68,83 @@ pub(super) fn evaluate(method: &Method, headers: &HeaderMap, validators: &Valida
 }
 
 /// `If-Range`: whether the client's part belongs to the current state (section 13.1.5).
-pub(super) fn range_applies(headers: &HeaderMap, validators: &Validators) -> bool {
-    let Some(value) = headers.get(header::IF_RANGE) else {
+pub fn range_applies(headers: &HeaderMap, validators: &Validators) -> bool {
+    let mut lines = headers.get_all(header::IF_RANGE).iter();
+    let (value, None) = (lines.next(), lines.next()) else {
+        return false;
+    };
+    let Some(value) = value else {
         return true;
     };
     let Ok(value) = value.to_str() else {
         return false;
     };
-    match value.starts_with('"') || value.starts_with("W/") {
-        true => strong_match(value, &validators.etag),
-        false => {
-            validators.last_modified.is_some()
-                && httpdate::parse_http_date(value).ok() == validators.last_modified
+    match (value.parse::<EntityTag>(), &validators.etag) {
+        (Ok(tag), Some(etag)) => tag.matches_strongly(etag),
+        (Ok(_), None) => false,
+        (Err(_), _) => {
+            validators.last_modified.is_some() && parse_date(value) == validators.last_modified
         }
     }
 }
 
-/// `None` when the condition does not count: no such field, no valid date, no time known.
+/// `time` without fractions of a second; before 1970 there are no HTTP dates.
+pub(super) fn whole_seconds(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + Duration::from_secs(since.as_secs())
+}
+
+/// `None` when the condition does not count.
 fn is_unmodified_since(
     headers: &HeaderMap,
     name: &header::HeaderName,
     validators: &Validators,
 ) -> Option<bool> {
-    let date = httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok()?;
+    let mut lines = headers.get_all(name).iter();
+    let (Some(value), None) = (lines.next(), lines.next()) else {
+        return None;
+    };
+    let date = parse_date(value.to_str().ok()?)?;
     Some(validators.last_modified? <= date)
 }
 
-/// Whether `*` or a listed tag matches. A list that becomes unreadable ends there.
+/// The three forms of section 5.6.7, and the one with dashes and a full year that some clients send.
+fn parse_date(text: &str) -> Option<SystemTime> {
+    let parse = |text: &str| httpdate::parse_http_date(text).ok();
+    parse(text).or_else(|| parse(&text.replace('-', " ")))
+}
+
+/// Whether `*` or a listed tag matches.
 fn lists_tag(
     headers: &HeaderMap,
     name: &header::HeaderName,
-    etag: &str,
-    matches: fn(&str, &str) -> bool,
+    validators: &Validators,
+    matches: fn(&EntityTag, &EntityTag) -> bool,
 ) -> bool {
     let mut lines = headers
         .get_all(name)
         .iter()
-        .filter_map(|value| value.to_str().ok());
-    lines.any(|line| line.trim() == "*" || tags(line).any(|tag| matches(tag, etag)))
+        .filter_map(|value: &HeaderValue| value.to_str().ok());
+    lines.any(|line| {
+        let matches_etag = |tag: EntityTag| {
+            let etag = validators.etag.as_ref();
+            etag.is_some_and(|etag| matches(&tag, etag))
+        };
+        line.trim() == "*" || tags(line).any(matches_etag)
+    })
 }
 
-fn tags(line: &str) -> impl Iterator<Item = &str> {
+fn tags(line: &str) -> impl Iterator<Item = EntityTag> {
     let mut rest = line;
     std::iter::from_fn(move || {
-        rest = rest.trim_start_matches([' ', '\t', ',']);
-        let quote = if rest.starts_with("W/\"") { 2 } else { 0 };
-        let end = quote + 1 + rest.get(quote..)?.strip_prefix('"')?.find('"')? + 1;
-        let (tag, behind) = rest.split_at(end);
+        let (tag, behind) = EntityTag::take(rest.trim_start_matches([' ', '\t', ',']))?;
         rest = behind;
         Some(tag)
     })
 }
 
-fn strong_match(a: &str, b: &str) -> bool {
-    a == b && !a.starts_with("W/")
-}
-
-fn weak_match(a: &str, b: &str) -> bool {
-    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
-    opaque(a) == opaque(b)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
     use super::Verdict::{NotModified, PreconditionFailed, Proceed};
     use super::*;
 
@@ -142,7 +168,7 @@ mod tests {
 
     fn validators(etag: &str) -> Validators {
         Validators {
-            etag: etag.to_owned(),
+            etag: Some(etag.parse().unwrap()),
             last_modified: Some(UNIX_EPOCH + Duration::from_secs(MODIFIED)),
         }
     }
@@ -152,6 +178,8 @@ mod tests {
         let before = "Sun, 06 Nov 1994 08:49:36 GMT";
         let same = "Sun, 06 Nov 1994 08:49:37 GMT";
         let asctime = "Sun Nov  6 08:49:37 1994";
+        let rfc850 = "Sunday, 06-Nov-94 08:49:37 GMT";
+        let dashes = "Sun, 06-Nov-1994 08:49:37 GMT";
         type Fields<'a> = &'a [(&'static str, &'a str)];
         let cases: &[(Method, Fields<'_>, Verdict)] = &[
             (Method::GET, &[], Proceed),
@@ -176,6 +204,41 @@ mod tests {
             ),
             (Method::GET, &[("if-modified-since", same)], NotModified),
             (Method::GET, &[("if-modified-since", asctime)], NotModified),
+            (Method::GET, &[("if-modified-since", rfc850)], NotModified),
+            (Method::GET, &[("if-modified-since", dashes)], NotModified),
+            (
+                Method::GET,
+                &[("if-modified-since", same), ("if-modified-since", same)],
+                Proceed,
+            ),
+            (
+                Method::GET,
+                &[("if-none-match", "\"1\""), ("if-modified-since", before)],
+                NotModified,
+            ),
+            (Method::GET, &[("if-none-match", "\"0\"\"1\"")], Proceed),
+            (Method::GET, &[("if-none-match", "1")], Proceed),
+            (Method::GET, &[("if-none-match", "")], Proceed),
+            (Method::GET, &[("if-none-match", " , ,\"1\"")], NotModified),
+            (Method::PUT, &[("if-none-match", "\"0\"")], Proceed),
+            (Method::GET, &[("if-match", "")], PreconditionFailed),
+            (
+                Method::GET,
+                &[("if-match", "\"0\""), ("if-unmodified-since", same)],
+                PreconditionFailed,
+            ),
+            (
+                Method::GET,
+                &[("if-match", "\"1\""), ("if-none-match", "\"1\"")],
+                NotModified,
+            ),
+            (Method::PUT, &[("if-match", "\"1\"")], Proceed),
+            (
+                Method::PUT,
+                &[("if-unmodified-since", before)],
+                PreconditionFailed,
+            ),
+            (Method::GET, &[("if-unmodified-since", "never")], Proceed),
             (Method::GET, &[("if-modified-since", before)], Proceed),
             (Method::GET, &[("if-modified-since", "yesterday")], Proceed),
             (Method::PUT, &[("if-modified-since", same)], Proceed),
@@ -226,5 +289,29 @@ mod tests {
         assert!(!applies("Sun, 06 Nov 1994 08:49:38 GMT", "\"1\""));
         assert!(!applies("junk", "\"1\""));
         assert!(range_applies(&HeaderMap::new(), &validators("\"1\"")));
+    }
+
+    #[test]
+    fn without_validators_only_the_star_says_anything() {
+        let check = |name: &'static str, value: &str| {
+            evaluate(
+                &Method::GET,
+                &headers(&[(name, value)]),
+                &Validators::default(),
+            )
+        };
+        assert_eq!(check("if-match", "*"), Proceed);
+        assert_eq!(check("if-match", "\"1\""), PreconditionFailed);
+        assert_eq!(check("if-none-match", "*"), NotModified);
+        assert_eq!(check("if-none-match", "\"1\""), Proceed);
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        assert_eq!(check("if-modified-since", date), Proceed);
+        assert_eq!(check("if-unmodified-since", date), Proceed);
+        for value in [date, "\"1\"", ""] {
+            assert!(!range_applies(
+                &headers(&[("if-range", value)]),
+                &Validators::default()
+            ));
+        }
     }
 }

@@ -5,37 +5,60 @@ use std::path::PathBuf;
 use crate::percent;
 
 /// A path below the root that has no way up.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct SitePath {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SitePath {
     /// Only normal components; empty for the root itself.
-    pub(super) relative: PathBuf,
+    pub relative: PathBuf,
     /// Whether it ends in a slash and so can only be a directory.
-    pub(super) names_directory: bool,
+    pub names_directory: bool,
+    /// Whether some name in it begins with a dot.
+    pub is_hidden: bool,
 }
 
-/// Reads `path` (percent-encoded, absolute or empty). `None` if no file can have this path.
+/// A path that no file can have, or none that all systems understand alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a path of a file")]
+pub struct InvalidSitePath;
+
+/// Reads `path` (percent-encoded, absolute or empty).
 ///
 /// It is split first and then decoded once. A segment that decodes to something with a separator, a
 /// step up, NUL or a control character is refused whatever its spelling, so there is no second meaning
-/// for the file system to find.
-pub(super) fn decode(path: &str, allows_dotfiles: bool) -> Option<SitePath> {
+/// for the file system to find. With `colons` off, so is one with a colon.
+///
+/// ```
+/// use http_chain::files::path::decode;
+///
+/// assert_eq!(decode("/docs/a%20b.txt", true).unwrap().relative.to_str(), Some("docs/a b.txt"));
+/// for bad in ["/../x", "/%2e%2e/x", "/a%2fb", "/a%5cb", "/%00", "/%zz"] {
+///     assert!(decode(bad, true).is_err());
+/// }
+/// ```
+///
+/// # Errors
+///
+/// [`InvalidSitePath`].
+pub fn decode(path: &str, colons: bool) -> Result<SitePath, InvalidSitePath> {
     let mut relative = PathBuf::new();
+    let mut is_hidden = false;
     for segment in path.split('/').filter(|segment| !segment.is_empty()) {
-        let name = percent::decode(segment).ok()?;
-        if !is_file_name(&name) || (name.starts_with('.') && !allows_dotfiles) {
-            return None;
+        let name = percent::decode(segment).map_err(|_| InvalidSitePath)?;
+        if !is_file_name(&name) || (name.contains(':') && !colons) {
+            return Err(InvalidSitePath);
         }
+        is_hidden |= name.starts_with('.');
         relative.push(&*name);
     }
-    Some(SitePath {
+    Ok(SitePath {
         relative,
         names_directory: path.ends_with('/'),
+        is_hidden,
     })
 }
 
 fn is_file_name(name: &str) -> bool {
-    // On Windows a colon names a drive or a stream, and blanks and dots at the end are ignored.
-    let is_odd_on_windows = cfg!(windows) && (name.contains(':') || name.ends_with([' ', '.']));
+    // Windows ignores blanks and dots at the end.
+    let is_odd_on_windows = cfg!(windows) && name.ends_with([' ', '.']);
     !matches!(name, "" | "." | "..")
         && !name.contains(['/', '\\'])
         && !name.contains(char::is_control)
@@ -50,8 +73,11 @@ mod tests {
 
     #[test]
     fn plain_paths_are_decoded_once() {
-        let plain =
-            |path: &str| decode(path, false).map(|path| (path.relative, path.names_directory));
+        let plain = |path: &str| {
+            decode(path, true)
+                .ok()
+                .map(|path| (path.relative, path.names_directory))
+        };
         assert_eq!(
             plain("/a/b%20c.html"),
             Some((PathBuf::from("a/b c.html"), false))
@@ -66,11 +92,64 @@ mod tests {
     }
 
     #[test]
-    fn dotfiles_are_refused_unless_allowed() {
-        assert_eq!(decode("/.git/config", false), None);
-        assert_eq!(decode("/a/%2Ehtaccess", false), None);
-        assert!(decode("/.well-known/x", true).is_some());
-        assert_eq!(decode("/..", true), None);
+    fn names_with_a_dot_in_front_are_marked_however_they_are_spelt() {
+        for hidden in ["/.git/config", "/a/%2Ehtaccess", "/.well-known/x", "/..."] {
+            assert!(decode(hidden, true).unwrap().is_hidden, "{hidden}");
+        }
+        assert!(!decode("/a.b/c.", true).unwrap().is_hidden);
+    }
+
+    #[test]
+    fn what_systems_read_differently_is_refused() {
+        for bad in [
+            "/..",
+            "/.",
+            "/a/../b",
+            "/a/./b",
+            "/%2e%2e",
+            "/.%2e/",
+            "/%2E",
+            "/a%2Fb",
+            "/a%2f..%2fb",
+            "/a\\b",
+            "/a%5Cb",
+            "/..%5c",
+            "/%00",
+            "/a%00.txt",
+            "/a%0a",
+            "/%7f",
+            "/%",
+            "/%2",
+            "/%gg",
+            "/%c0%ae%c0%ae/",
+            "/%c0%af",
+            "/%e0%80%ae",
+            "/%ff",
+            "/%ed%a0%80",
+        ] {
+            assert_eq!(decode(bad, true), Err(InvalidSitePath), "{bad}");
+        }
+        for colon in ["/c:/x", "/a:b", "/%3a"] {
+            assert_eq!(decode(colon, false), Err(InvalidSitePath), "{colon}");
+            assert!(decode(colon, true).is_ok(), "{colon}");
+        }
+    }
+
+    #[test]
+    fn the_seeds_of_the_fuzz_target_are_decoded_or_refused() {
+        let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/seeds/site_path");
+        for seed in std::fs::read_dir(seeds).unwrap() {
+            let seed = std::fs::read_to_string(seed.unwrap().path()).unwrap();
+            for end in (0..=seed.len()).filter(|end| seed.is_char_boundary(*end)) {
+                if let Ok(path) = decode(&seed[..end], false) {
+                    let stays = path
+                        .relative
+                        .components()
+                        .all(|c| matches!(c, Component::Normal(_)));
+                    assert!(stays, "{seed}");
+                }
+            }
+        }
     }
 
     /// Every sequence of up to four of these pieces, which between them spell a step up, a separator
@@ -112,7 +191,7 @@ mod tests {
         }
         assert!(paths.len() > 200_000);
         for path in paths {
-            let Some(decoded) = decode(&format!("/{path}"), true) else {
+            let Ok(decoded) = decode(&format!("/{path}"), true) else {
                 continue;
             };
             let stays = decoded
