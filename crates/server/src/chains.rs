@@ -5,8 +5,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use auth::Directory;
 use http::HeaderValue;
-use http_chain::auth::{Authentication, LocalTrust};
+use http_chain::auth::{AuditEvents, Authentication, LocalTrust, SessionCookies};
 use http_chain::compression::{Compression, CompressionConfig, RequestDecoding};
+use http_chain::cookies::SameSite;
 use http_chain::files::{StaticFiles, StaticFilesConfig};
 use http_chain::stages::{
     BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, RequestLog, RequestLogConfig,
@@ -14,10 +15,11 @@ use http_chain::stages::{
 use http_chain::{Chains, Ports, Stage};
 use opsapi::{Operations, OpsConfig};
 use proto_mqtt::{Broker, Identity};
-use resource::{Authenticator, Caller, Hub, Registry};
+use resource::{Authenticator, Caller, Hub, Registry, Sessions};
 use store::Store;
 
 use crate::application::{Loaded, Site};
+use crate::config::file::CookieSameSite;
 use crate::config::{self, Config};
 
 /// Bytes of a body on the operations ports (`operations-api.md` §1).
@@ -111,7 +113,10 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
         chains.last(
             Ports::application(),
             "cors",
-            Stage::gate(Cors::new(application_cors(cors)?)),
+            Stage::gate(Cors::new(application_cors(
+                cors,
+                config.authentication.sessions,
+            )?)),
         );
     }
     if let Some(cors) = &config.operations.cors {
@@ -122,15 +127,10 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
             Stage::gate(Cors::new(CorsConfig::operations(origins))),
         );
     }
-    let trust = LocalTrust {
-        loopback: config.authentication.authorize_local,
-        unix_sockets: true,
-    };
-    let certificate_user = config.mtls.as_ref().map(|mtls| mtls.user.clone());
-    let authentication = Authentication::new(parts.authenticator())
-        .with_local_trust(trust)
-        .with_certificate_user(certificate_user.unwrap_or_default());
-    chains.last(Ports::All, "authentication", Stage::wrap(authentication));
+    for ports in [Ports::application(), operations_ports()] {
+        let authentication = authentication(parts, &ports);
+        chains.last(ports, "authentication", Stage::wrap(authentication));
+    }
     register_resources(&mut chains, parts, loaded);
     chains.last(
         operations_ports(),
@@ -138,6 +138,45 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
         Stage::handler(operations(parts)),
     );
     Ok(chains)
+}
+
+/// Who asks, for these ports.
+fn authentication(parts: &Parts<'_>, ports: &Ports) -> Authentication {
+    let config = parts.config;
+    let identity = &config.authentication;
+    let is_operations = *ports == operations_ports();
+    let (mtls, cors) = match is_operations {
+        true => (&config.operations.mtls, &config.operations.cors),
+        false => (&config.mtls, &config.http.cors),
+    };
+    let user = mtls.as_ref().map(|mtls| mtls.user.clone());
+    let mut authentication = Authentication::new(parts.authenticator())
+        .with_local_trust(LocalTrust {
+            loopback: identity.authorize_local,
+            unix_sockets: true,
+        })
+        .with_certificate_user(user.unwrap_or_default())
+        .with_audit(AuditEvents {
+            failed: config.logging.failed_authentications,
+            successful: config.logging.successful_authentications,
+        });
+    if identity.sessions {
+        let origins = cors.as_ref().and_then(|cors| cors.origins.clone());
+        authentication = authentication.with_sessions(SessionCookies {
+            sessions: Arc::clone(&parts.directory) as Arc<dyn Sessions>,
+            domains: identity.cookie_domains.clone(),
+            same_site: match identity.same_site {
+                CookieSameSite::Lax => SameSite::Lax,
+                CookieSameSite::Strict => SameSite::Strict,
+                CookieSameSite::None => SameSite::None,
+            },
+            origins: origins.unwrap_or_default(),
+        });
+    }
+    match is_operations {
+        true => authentication.passing_refresh_tokens(),
+        false => authentication,
+    }
 }
 
 /// WebSocket and event streams look like GET to REST, so they come first.
@@ -207,7 +246,7 @@ fn static_files(site: &Site) -> anyhow::Result<StaticFiles> {
     Ok(StaticFiles::new(config)?)
 }
 
-fn application_cors(cors: &config::Cors) -> anyhow::Result<CorsConfig> {
+fn application_cors(cors: &config::Cors, sessions: bool) -> anyhow::Result<CorsConfig> {
     let allow_headers = HeaderValue::from_str(&cors.allow_headers).with_context(|| {
         format!(
             "'http.corsAccessControlAllowHeaders' is '{}': expected header names",
@@ -217,6 +256,7 @@ fn application_cors(cors: &config::Cors) -> anyhow::Result<CorsConfig> {
     Ok(CorsConfig {
         origins: origins(cors),
         allow_headers,
+        allow_credentials: sessions,
         ..CorsConfig::default()
     })
 }

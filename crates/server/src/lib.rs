@@ -11,5 +11,6 @@ pub mod chains;
 pub mod cli;
 pub mod compose;
 pub mod config;
+pub mod identity;
 pub mod listeners;
 pub mod root;

@@ -13,6 +13,8 @@ mod session;
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderValue, StatusCode, header};
 use resource::identity::{Authenticator, Credentials};
 use resource::{Caller, ErrorKind};
@@ -64,6 +66,18 @@ pub struct Authentication {
     certificate_user: CertificateUser,
     sessions: Option<Arc<SessionCookies>>,
     audit: AuditEvents,
+    passes_refresh_tokens: bool,
+}
+
+/// A bearer token that says of itself that it is a refresh token; nothing about it has been checked.
+#[derive(Clone)]
+pub struct RefreshToken(pub String);
+
+impl std::fmt::Debug for RefreshToken {
+    /// Never prints the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RefreshToken")
+    }
 }
 
 impl Authentication {
@@ -75,7 +89,16 @@ impl Authentication {
             certificate_user: CertificateUser::default(),
             sessions: None,
             audit: AuditEvents::default(),
+            passes_refresh_tokens: false,
         }
+    }
+
+    /// Lets a request with a refresh token through as anonymous, with the [`RefreshToken`] in its extensions: for the
+    /// port where tokens are refreshed. Default: 401, as any other token that is not for requests.
+    #[must_use]
+    pub fn passing_refresh_tokens(mut self) -> Self {
+        self.passes_refresh_tokens = true;
+        self
     }
 
     /// Knows clients by the cookie of a session, and lets handlers begin and end one through the
@@ -211,6 +234,15 @@ impl Wrap for Authentication {
     fn wrap<'a>(&'a self, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
         Box::pin(async move {
             let allows_basic = request.header("x-requested-with") != Some("XMLHttpRequest");
+            if self.passes_refresh_tokens
+                && let Authorization::Bearer { token } = Authorization::of(request.headers())
+                && is_refresh_token(&token)
+            {
+                next.exchange().set_caller(Caller::Anonymous);
+                request.extensions_mut().insert(Caller::Anonymous);
+                request.extensions_mut().insert(RefreshToken(token));
+                return next.run(request).await;
+            }
             let sessions = self.sessions.as_ref();
             let id = sessions.and_then(|sessions| sessions.id(&request));
             let identified = self.identify(next.exchange(), &request, id.as_deref());
@@ -232,6 +264,14 @@ impl Wrap for Authentication {
             response
         })
     }
+}
+
+/// What the token says of itself: the member `sub` of its payload.
+fn is_refresh_token(token: &str) -> bool {
+    let payload = token.split('.').nth(1);
+    let payload = payload.and_then(|payload| URL_SAFE_NO_PAD.decode(payload).ok());
+    let claims = payload.and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    claims.is_some_and(|claims| claims["sub"] == "refresh")
 }
 
 async fn run_with(control: SessionControl, mut request: Request, next: Next<'_>) -> Response {
