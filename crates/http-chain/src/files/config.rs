@@ -54,6 +54,9 @@ pub struct StaticFilesConfig {
     pub canonical: bool,
     /// Serves names with a colon, which on Windows name drives and streams. Default: on, but on Windows.
     pub colons: bool,
+    /// Requests that may wait for a disk at the same time; further ones get 503 with `Retry-After: 1`. What
+    /// is known to be absent, and a body that is being sent, do not count. Default: 1024.
+    pub max_pending: usize,
     /// What happens to methods other than `GET` and `HEAD`. Default: the request is handed back.
     pub other_methods: OtherMethods,
 }
@@ -79,6 +82,7 @@ impl StaticFilesConfig {
             symbolic_links: SymbolicLinks::WithinRoot,
             canonical: false,
             colons: !cfg!(windows),
+            max_pending: 1024,
             other_methods: OtherMethods::HandBack,
         }
     }

@@ -303,6 +303,32 @@ async fn a_tag_by_content_is_strong_and_follows_the_content() {
 }
 
 #[tokio::test]
+async fn more_requests_for_files_than_allowed_get_503() {
+    let (entered, mut is_entered) = tokio::sync::mpsc::unbounded_channel();
+    let (release, is_released) = std::sync::mpsc::channel::<()>();
+    let is_released = std::sync::Mutex::new(is_released);
+    let site = Site::new(|config| {
+        config.max_pending = 1;
+        config.entity_tags = EntityTags::Custom(Arc::new(move |_, _| {
+            entered.send(()).unwrap();
+            is_released.lock().unwrap().recv().unwrap();
+            None
+        }));
+    });
+    let second = async {
+        is_entered.recv().await.unwrap();
+        let refused = site.ask(Method::GET, "/about.html", &[]).await;
+        assert_eq!(header(&refused, "retry-after"), Some("1"));
+        release.send(()).unwrap();
+        refused.status()
+    };
+    let (first, second) = tokio::join!(site.get("/about.html"), second);
+    assert_eq!((first.0, second.as_u16()), (200, 503));
+    release.send(()).unwrap();
+    assert_eq!(site.get("/about.html").await.0, 200);
+}
+
+#[tokio::test]
 async fn dotfiles_can_be_denied_or_served() {
     let denied = Site::new(|config| config.dotfiles = Dotfiles::Deny);
     for hidden in ["/.env", "/%2eenv", "/docs/.git/config", "/.nothing"] {
