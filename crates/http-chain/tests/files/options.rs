@@ -136,6 +136,50 @@ async fn a_precompressed_sibling_is_used_when_the_client_accepts_it() {
     assert_eq!(header(&alone, "vary"), None);
 }
 
+#[cfg(feature = "compression")]
+#[tokio::test]
+async fn compression_leaves_parts_and_siblings_alone_and_weakens_tags() {
+    use http_chain::compression::Compression;
+
+    let site = Site::new(|config| config.entity_tags = EntityTags::Content { max_bytes: 1 << 20 });
+    let long = "0123456789".repeat(1000);
+    write(&site, "long.txt", &long);
+    write(&site, "app.js", &long);
+    write(&site, "app.js.br", &long);
+    let chain = Chain::new([
+        ("compression", Stage::gate(Compression::default())),
+        ("files", Stage::handler(site.files.clone())),
+    ]);
+    let ask = async |url: &str, fields: &[(&str, &str)]| {
+        let mut request = http::Request::get(url).header("accept-encoding", "br");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        chain
+            .answer(request.body(Body::Empty).unwrap().into())
+            .await
+    };
+    let compressed = ask("/long.txt", &[]).await;
+    assert_eq!(header(&compressed, "content-encoding"), Some("br"));
+    assert_eq!(header(&compressed, "accept-ranges"), None);
+    let tag = header(&compressed, "etag").unwrap().to_owned();
+    assert!(tag.starts_with("W/\""), "{tag}");
+    assert_eq!(
+        ask("/long.txt", &[("if-none-match", &tag)]).await.status(),
+        304
+    );
+    // The rest of compressed bytes cannot be had from the original ones.
+    let rest = [("range", "bytes=10-"), ("if-range", &*tag)];
+    assert_eq!(ask("/long.txt", &rest).await.status(), 200);
+    let part = ask("/long.txt", &[("range", "bytes=10-9999")]).await;
+    assert_eq!(header(&part, "content-encoding"), None);
+    assert_eq!(text(part).await, (206, long[10..].to_owned()));
+    let sibling = ask("/app.js", &[]).await;
+    assert_eq!(header(&sibling, "vary"), Some("Accept-Encoding"));
+    assert!(header(&sibling, "etag").unwrap().starts_with('"'));
+    assert_eq!(text(sibling).await, (200, long));
+}
+
 #[tokio::test]
 async fn a_sibling_older_than_its_original_is_not_used() {
     let site = Site::new(|_| {});
