@@ -16,6 +16,7 @@ pub mod conditional;
 mod config;
 mod content;
 mod etag;
+mod listing;
 mod media_type;
 mod multipart;
 pub mod path;
@@ -35,8 +36,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use self::config::{
-    Absent, Dotfiles, OtherMethods, StaticFilesConfig, StaticFilesError, SymbolicLinks,
-    cache_control,
+    Absent, CacheFunction, CachePolicy, Dotfiles, OtherMethods, StaticFilesConfig,
+    StaticFilesError, SymbolicLinks, cache_control,
 };
 pub use self::content::{Content, serve_content};
 pub use self::etag::{EntityTag, InvalidEntityTag};

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Method, StatusCode};
 use http_chain::files::{
-    Absent, Dotfiles, EntityTag, EntityTags, MediaTypes, StaticFiles, StaticFilesConfig,
-    StaticFilesError, StaticSection, SymbolicLinks, file_server,
+    Absent, CachePolicy, Dotfiles, EntityTag, EntityTags, MediaTypes, StaticFiles,
+    StaticFilesConfig, StaticFilesError, StaticSection, SymbolicLinks, file_server,
 };
 use http_chain::request::OriginalPathname;
 use http_chain::{Body, Chain, Request, Response, Stage};
@@ -278,7 +278,7 @@ async fn a_redirect_from_inside_a_mount_names_the_path_of_the_client() {
 #[tokio::test]
 async fn cache_control_tags_and_types_are_settings() {
     let site = Site::new(|config| {
-        config.cache_control = Some(HeaderValue::from_static("no-store"));
+        config.cache_control = HeaderValue::from_static("no-store").into();
         config.entity_tags = EntityTags::None;
         config.media_types = MediaTypes::default().with("md", HeaderValue::from_static("text/x"));
         config.ranges = None;
@@ -311,11 +311,64 @@ async fn cache_control_tags_and_types_are_settings() {
     let custom = Site::new(|config| {
         config.entity_tags =
             EntityTags::Custom(Arc::new(|path, _| EntityTag::strong(path.to_str()?).ok()));
-        config.cache_control = None;
+        config.cache_control = CachePolicy::Custom(Arc::new(|path| {
+            let is_page = path.extension()? == "html";
+            is_page.then(|| HeaderValue::from_static("no-cache"))
+        }));
     });
     let response = custom.ask(Method::GET, "/docs/", &[]).await;
     assert_eq!(header(&response, "etag"), Some("\"docs/index.html\""));
+    assert_eq!(header(&response, "cache-control"), Some("no-cache"));
+    let response = custom.ask(Method::GET, "/docs/a%20b.txt", &[]).await;
     assert_eq!(header(&response, "cache-control"), None);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_listing_shows_what_may_be_asked_for() {
+    use std::os::unix::fs::symlink;
+
+    let site = Site::new(|config| {
+        config.listing = true;
+        config.ignore = vec!["**/*.map".to_owned()];
+    });
+    write(&site, "empty/app.map", "");
+    write(&site, "empty/sub/a:b.txt", "colon");
+    write(&site, "empty/.hidden", "");
+    symlink("../../secret.txt", site.root().join("empty/out")).unwrap();
+    symlink("../about.html", site.root().join("empty/in.html")).unwrap();
+    let page = site.ask(Method::GET, "/empty/", &[]).await;
+    assert_eq!(
+        header(&page, "content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    let (status, html) = text(page).await;
+    let lines: Vec<_> = html
+        .lines()
+        .filter(|line| line.contains("href=\"./"))
+        .collect();
+    let expected = [
+        "<li><a href=\"./in.html\">in.html</a></li>",
+        "<li><a href=\"./readme.md\">readme.md</a></li>",
+        "<li><a href=\"./sub/\">sub/</a></li>",
+    ];
+    assert_eq!((status, &lines[..]), (200, &expected[..]));
+    assert_eq!(
+        site.get("/empty/sub/a%3Ab.txt").await,
+        (200, "colon".to_owned())
+    );
+    let moved = site.ask(Method::GET, "/empty", &[]).await;
+    assert_eq!(
+        (moved.status().as_u16(), header(&moved, "location")),
+        (301, Some("/empty/"))
+    );
+    assert_eq!(site.get("/docs/").await, (200, "docs".to_owned()));
+    let head = site.ask(Method::HEAD, "/empty/", &[]).await;
+    assert_eq!(
+        header(&head, "content-length"),
+        Some(&*html.len().to_string())
+    );
+    assert!(matches!(head.body(), Body::Empty));
 }
 
 #[tokio::test]
