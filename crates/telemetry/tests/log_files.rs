@@ -177,6 +177,29 @@ impl AtomicFlag {
 }
 
 #[test]
+fn rotated_files_may_go_to_another_file_system() {
+    // Memory is another file system than most disks; where it is not, the rule is the same.
+    let elsewhere = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let elsewhere = elsewhere.unwrap();
+    for compress in [false, true] {
+        let fixture = fixture(|_, config| {
+            config.rotation = Some(Rotation {
+                directory: Some(elsewhere.path().join(compress.to_string())),
+                compress,
+                ..Rotation::default()
+            });
+        });
+        fixture.log(|| tracing::info!("far away"));
+        fixture.logs.rotate().unwrap();
+        // Found wherever it is on its way.
+        assert_eq!(messages(&fixture.read(|_| ())), ["far away"]);
+        assert!(fixture.logs.flush_archive(PATIENCE));
+        assert_eq!(messages(&fixture.read(|_| ())), ["far away"]);
+        assert_eq!(fixture.names("."), ["hdb.log"]);
+    }
+}
+
+#[test]
 fn old_rotated_files_are_deleted_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     put_aside(directory.path(), "2020-01-01T00:00:00.000Z", "long ago");
