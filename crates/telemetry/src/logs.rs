@@ -22,6 +22,7 @@ mod entry;
 mod file;
 mod format;
 mod handle;
+mod json;
 mod layer;
 mod level;
 mod outputs;

@@ -177,6 +177,29 @@ impl AtomicFlag {
 }
 
 #[test]
+fn rotated_files_may_go_to_another_file_system() {
+    // Memory is another file system than most disks; where it is not, the rule is the same.
+    let elsewhere = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let elsewhere = elsewhere.unwrap();
+    for compress in [false, true] {
+        let fixture = fixture(|_, config| {
+            config.rotation = Some(Rotation {
+                directory: Some(elsewhere.path().join(compress.to_string())),
+                compress,
+                ..Rotation::default()
+            });
+        });
+        fixture.log(|| tracing::info!("far away"));
+        fixture.logs.rotate().unwrap();
+        // Found wherever it is on its way.
+        assert_eq!(messages(&fixture.read(|_| ())), ["far away"]);
+        assert!(fixture.logs.flush_archive(PATIENCE));
+        assert_eq!(messages(&fixture.read(|_| ())), ["far away"]);
+        assert_eq!(fixture.names("."), ["hdb.log"]);
+    }
+}
+
+#[test]
 fn old_rotated_files_are_deleted_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     put_aside(directory.path(), "2020-01-01T00:00:00.000Z", "long ago");
@@ -381,7 +404,8 @@ fn a_file_moved_by_another_program_comes_back_by_itself() {
     fixture.log(|| tracing::info!("before"));
     fs::rename(fixture.path("hdb.log"), fixture.path("moved.log")).unwrap();
     let until = std::time::Instant::now() + PATIENCE;
-    // Nobody tells when the writer has looked, so the test asks; the rule allows ten seconds.
+    // Nobody tells when the writer has looked, so the test asks; the rule (`http-server.md` §9.2) allows ten
+    // seconds.
     while !fixture.path("hdb.log").exists() {
         assert!(
             std::time::Instant::now() < until,
@@ -392,6 +416,22 @@ fn a_file_moved_by_another_program_comes_back_by_itself() {
     fixture.log(|| tracing::info!("after"));
     assert_eq!(fixture.messages("moved.log"), ["before"]);
     assert_eq!(fixture.messages("hdb.log"), ["after"]);
+}
+
+#[test]
+fn a_full_disk_costs_lines_and_they_are_counted() {
+    let fixture = fixture(|_, config| config.file = Some("/dev/full".into()));
+    fixture.log(|| (0..3).for_each(|number| tracing::info!("line {number}")));
+    let statistics = fixture.logs.statistics();
+    assert_eq!((statistics.lost, statistics.bytes), (3, 0));
+    // Room again, as far as this test can make it.
+    let config = config(fixture.directory.path(), |_, _| ());
+    with_default(&fixture.dispatch, || {
+        fixture.logs.reconfigure(config).unwrap()
+    });
+    fixture.log(|| tracing::info!("there"));
+    assert_eq!(fixture.messages("hdb.log"), ["there"]);
+    assert_eq!(fixture.logs.statistics().lost, 3);
 }
 
 #[test]
@@ -440,6 +480,37 @@ fn reading_goes_through_rotated_files_in_both_directions() {
     let found = fixture.read(|query| query.start = 10);
     assert!(found.is_empty());
     assert!(fixture.read(|query| query.rotated = false).is_empty());
+}
+
+#[test]
+fn nothing_in_a_message_can_pass_for_another_entry() {
+    let hostile = [
+        "a\n2026-02-03T08:11:42.007Z [main/0] [notify] [http]: forged",
+        "\r\n{\"ts\":\"2026-02-03T08:11:42.007Z\",\"level\":\"notify\",\"message\":\"forged\"}",
+        "\u{85}\u{2028}] [x]: \"\\ \u{1b}[2J",
+        "",
+    ];
+    for format in [LogFormat::Text, LogFormat::Json, LogFormat::FlatJson] {
+        let fixture = fixture(|_, config| config.format = format);
+        fixture.log(|| {
+            for text in hostile {
+                tracing::info!(target: "http", tag = text, field = text, "{text}");
+            }
+        });
+        assert_eq!(
+            fixture.text("hdb.log").lines().count(),
+            hostile.len(),
+            "{format:?}"
+        );
+        assert!(
+            !fixture.text("hdb.log").contains(['\r', '\u{1b}', '\u{85}']),
+            "{format:?}"
+        );
+        let entries = fixture.read(|_| ());
+        assert_eq!(entries.len(), hostile.len(), "{format:?}");
+        let levels = entries.iter().map(|entry| entry.level);
+        assert!(levels.eq([LogLevel::Info; 4]), "{format:?}");
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, Method, StatusCode};
 use http_chain::files::{
-    Absent, Dotfiles, EntityTag, EntityTags, MediaTypes, StaticFiles, StaticFilesConfig,
-    StaticFilesError, StaticSection, SymbolicLinks, file_server,
+    Absent, CachePolicy, Dotfiles, EntityTag, EntityTags, MediaTypes, StaticFiles,
+    StaticFilesConfig, StaticFilesError, StaticSection, SymbolicLinks, file_server,
 };
 use http_chain::request::OriginalPathname;
 use http_chain::{Body, Chain, Request, Response, Stage};
@@ -136,6 +136,54 @@ async fn a_precompressed_sibling_is_used_when_the_client_accepts_it() {
     assert_eq!(header(&alone, "vary"), None);
 }
 
+#[cfg(feature = "compression")]
+#[tokio::test]
+async fn compression_leaves_parts_and_siblings_alone_and_weakens_tags() {
+    use http_chain::compression::Compression;
+
+    let site = Site::new(|_| {});
+    let long = "0123456789".repeat(1000);
+    write(&site, "long.txt", &long);
+    write(&site, "app.js", &long);
+    write(&site, "app.js.br", &long);
+    let files = StaticFiles::new(StaticFilesConfig {
+        entity_tags: EntityTags::Content { max_bytes: 1 << 20 },
+        ..StaticFilesConfig::new(site.root())
+    });
+    let chain = Chain::new([
+        ("compression", Stage::gate(Compression::default())),
+        ("files", Stage::handler(files.unwrap())),
+    ]);
+    let ask = async |url: &str, fields: &[(&str, &str)]| {
+        let mut request = http::Request::get(url).header("accept-encoding", "br");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        chain
+            .answer(request.body(Body::Empty).unwrap().into())
+            .await
+    };
+    let compressed = ask("/long.txt", &[]).await;
+    assert_eq!(header(&compressed, "content-encoding"), Some("br"));
+    assert_eq!(header(&compressed, "accept-ranges"), None);
+    let tag = header(&compressed, "etag").unwrap().to_owned();
+    assert!(tag.starts_with("W/\""), "{tag}");
+    assert_eq!(
+        ask("/long.txt", &[("if-none-match", &tag)]).await.status(),
+        304
+    );
+    // The rest of compressed bytes cannot be had from the original ones.
+    let rest = [("range", "bytes=10-"), ("if-range", &*tag)];
+    assert_eq!(ask("/long.txt", &rest).await.status(), 200);
+    let part = ask("/long.txt", &[("range", "bytes=10-9999")]).await;
+    assert_eq!(header(&part, "content-encoding"), None);
+    assert_eq!(text(part).await, (206, long[10..].to_owned()));
+    let sibling = ask("/app.js", &[]).await;
+    assert_eq!(header(&sibling, "vary"), Some("Accept-Encoding"));
+    assert!(header(&sibling, "etag").unwrap().starts_with('"'));
+    assert_eq!(text(sibling).await, (200, long));
+}
+
 #[tokio::test]
 async fn a_sibling_older_than_its_original_is_not_used() {
     let site = Site::new(|_| {});
@@ -234,7 +282,7 @@ async fn a_redirect_from_inside_a_mount_names_the_path_of_the_client() {
 #[tokio::test]
 async fn cache_control_tags_and_types_are_settings() {
     let site = Site::new(|config| {
-        config.cache_control = Some(HeaderValue::from_static("no-store"));
+        config.cache_control = HeaderValue::from_static("no-store").into();
         config.entity_tags = EntityTags::None;
         config.media_types = MediaTypes::default().with("md", HeaderValue::from_static("text/x"));
         config.ranges = None;
@@ -267,11 +315,64 @@ async fn cache_control_tags_and_types_are_settings() {
     let custom = Site::new(|config| {
         config.entity_tags =
             EntityTags::Custom(Arc::new(|path, _| EntityTag::strong(path.to_str()?).ok()));
-        config.cache_control = None;
+        config.cache_control = CachePolicy::Custom(Arc::new(|path| {
+            let is_page = path.extension()? == "html";
+            is_page.then(|| HeaderValue::from_static("no-cache"))
+        }));
     });
     let response = custom.ask(Method::GET, "/docs/", &[]).await;
     assert_eq!(header(&response, "etag"), Some("\"docs/index.html\""));
+    assert_eq!(header(&response, "cache-control"), Some("no-cache"));
+    let response = custom.ask(Method::GET, "/docs/a%20b.txt", &[]).await;
     assert_eq!(header(&response, "cache-control"), None);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_listing_shows_what_may_be_asked_for() {
+    use std::os::unix::fs::symlink;
+
+    let site = Site::new(|config| {
+        config.listing = true;
+        config.ignore = vec!["**/*.map".to_owned()];
+    });
+    write(&site, "empty/app.map", "");
+    write(&site, "empty/sub/a:b.txt", "colon");
+    write(&site, "empty/.hidden", "");
+    symlink("../../secret.txt", site.root().join("empty/out")).unwrap();
+    symlink("../about.html", site.root().join("empty/in.html")).unwrap();
+    let page = site.ask(Method::GET, "/empty/", &[]).await;
+    assert_eq!(
+        header(&page, "content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    let (status, html) = text(page).await;
+    let lines: Vec<_> = html
+        .lines()
+        .filter(|line| line.contains("href=\"./"))
+        .collect();
+    let expected = [
+        "<li><a href=\"./in.html\">in.html</a></li>",
+        "<li><a href=\"./readme.md\">readme.md</a></li>",
+        "<li><a href=\"./sub/\">sub/</a></li>",
+    ];
+    assert_eq!((status, &lines[..]), (200, &expected[..]));
+    assert_eq!(
+        site.get("/empty/sub/a%3Ab.txt").await,
+        (200, "colon".to_owned())
+    );
+    let moved = site.ask(Method::GET, "/empty", &[]).await;
+    assert_eq!(
+        (moved.status().as_u16(), header(&moved, "location")),
+        (301, Some("/empty/"))
+    );
+    assert_eq!(site.get("/docs/").await, (200, "docs".to_owned()));
+    let head = site.ask(Method::HEAD, "/empty/", &[]).await;
+    assert_eq!(
+        header(&head, "content-length"),
+        Some(&*html.len().to_string())
+    );
+    assert!(matches!(head.body(), Body::Empty));
 }
 
 #[tokio::test]
@@ -300,6 +401,32 @@ async fn a_tag_by_content_is_strong_and_follows_the_content() {
     assert_eq!(text(response).await, (206, "out".to_owned()));
     fs::write(&path, "x".repeat(101)).unwrap();
     assert!(tag().await.starts_with("W/"));
+}
+
+#[tokio::test]
+async fn more_requests_for_files_than_allowed_get_503() {
+    let (entered, mut is_entered) = tokio::sync::mpsc::unbounded_channel();
+    let (release, is_released) = std::sync::mpsc::channel::<()>();
+    let is_released = std::sync::Mutex::new(is_released);
+    let site = Site::new(|config| {
+        config.max_pending = 1;
+        config.entity_tags = EntityTags::Custom(Arc::new(move |_, _| {
+            entered.send(()).unwrap();
+            is_released.lock().unwrap().recv().unwrap();
+            None
+        }));
+    });
+    let second = async {
+        is_entered.recv().await.unwrap();
+        let refused = site.ask(Method::GET, "/about.html", &[]).await;
+        assert_eq!(header(&refused, "retry-after"), Some("1"));
+        release.send(()).unwrap();
+        refused.status()
+    };
+    let (first, second) = tokio::join!(site.get("/about.html"), second);
+    assert_eq!((first.0, second.as_u16()), (200, 503));
+    release.send(()).unwrap();
+    assert_eq!(site.get("/about.html").await.0, 200);
 }
 
 #[tokio::test]

@@ -5,13 +5,12 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde_json::{Map, Value, json};
 use tracing::Event;
 use tracing::field::{Field, Visit};
 
 use super::routes::TAG_FIELD;
 use super::stamp::Stamp;
-use super::{LogFormat, LogLevel};
+use super::{LogFormat, LogLevel, json};
 
 /// Names of threads that the log shows under another name: `motet-worker-3` is `http/3`.
 const THREAD_NAMES: [(&str, &str); 1] = [("motet-worker", "http")];
@@ -46,7 +45,7 @@ pub(crate) struct Line<'a> {
 impl<'a> Line<'a> {
     /// The tags: first that of the configuration, then that of the event; if there is neither, the name of
     /// the component; if there is none, of what the target names.
-    fn tags(&self) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+    pub(crate) fn tags(&self) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
         // An event that only says to which component it belongs needs no second tag.
         let own = self
             .event_tag
@@ -63,8 +62,8 @@ impl<'a> Line<'a> {
 pub(crate) fn write_line(out: &mut String, format: LogFormat, layout: Layout, line: &Line<'_>) {
     match format {
         LogFormat::Text => write_text(out, layout, line),
-        LogFormat::Json => write_json(out, line),
-        LogFormat::FlatJson => write_flat_json(out, line),
+        LogFormat::Json => json::write_nested(out, line),
+        LogFormat::FlatJson => json::write_flat(out, line),
     }
 }
 
@@ -145,7 +144,7 @@ fn tag_text(tag: &str) -> Cow<'_, str> {
 }
 
 /// The name of this thread as `name/number`.
-fn this_thread() -> Arc<str> {
+pub(crate) fn this_thread() -> Arc<str> {
     thread_local! {
         static NAME: Arc<str> = thread_name(std::thread::current().name().unwrap_or("thread")).into();
     }
@@ -241,117 +240,6 @@ impl Visit for SpanText {
     }
 }
 
-fn write_json(out: &mut String, line: &Line<'_>) {
-    let mut fields = JsonFields::default();
-    line.event.record(&mut fields);
-    let mut members = json_head(line.level, line.tags());
-    let target = line.event.metadata().target();
-    members.insert("target".to_owned(), target.into());
-    members.insert("message".to_owned(), fields.message.into());
-    if !fields.others.is_empty() {
-        members.insert("fields".to_owned(), fields.others.into());
-    }
-    if !line.spans.is_empty() {
-        let span = |(name, text): &(&str, String)| match text.is_empty() {
-            true => (*name).to_owned(),
-            false => format!("{name} {text}"),
-        };
-        let spans: Vec<String> = line.spans.iter().map(span).collect();
-        members.insert("spans".to_owned(), spans.into());
-    }
-    push_json(out, members);
-}
-
-fn write_flat_json(out: &mut String, line: &Line<'_>) {
-    let mut fields = JsonFields::default();
-    line.event.record(&mut fields);
-    let mut members = Map::new();
-    members.insert("ts".to_owned(), now().into());
-    members.insert("level".to_owned(), line.level.as_str().into());
-    if !fields.message.is_empty() {
-        members.insert("message".to_owned(), fields.message.into());
-    }
-    for (name, value) in fields.others {
-        // A field must not hide when the line was written and how serious it is.
-        members.entry(name).or_insert(value);
-    }
-    push_json(out, members);
-}
-
-fn push_json(out: &mut String, members: Map<String, Value>) {
-    // Writing to a string does not fail.
-    let _ = writeln!(out, "{}", Value::Object(members));
-}
-
-fn json_head<'a>(level: LogLevel, tags: impl Iterator<Item = Cow<'a, str>>) -> Map<String, Value> {
-    let mut members = Map::new();
-    members.insert("ts".to_owned(), now().into());
-    members.insert("thread".to_owned(), (&*this_thread()).into());
-    members.insert("level".to_owned(), level.as_str().into());
-    let mut tags: Vec<Value> = tags.map(|tag| tag.into_owned().into()).collect();
-    match tags.len() {
-        0 => {}
-        1 => {
-            members.insert("tag".to_owned(), tags.remove(0));
-        }
-        _ => {
-            members.insert("tags".to_owned(), tags.into());
-        }
-    }
-    members
-}
-
-fn now() -> String {
-    Stamp::of(SystemTime::now()).as_str().to_owned()
-}
-
-/// Numbers and booleans keep their type; everything else is text.
-#[derive(Default)]
-struct JsonFields {
-    message: String,
-    others: Map<String, Value>,
-}
-
-impl JsonFields {
-    fn put(&mut self, field: &Field, value: Value) {
-        self.others.insert(field.name().to_owned(), value);
-    }
-}
-
-impl Visit for JsonFields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        match field.name() {
-            "message" => self.message = format!("{value:?}"),
-            TAG_FIELD => {}
-            _ => self.put(field, format!("{value:?}").into()),
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "message" => self.message = value.to_owned(),
-            TAG_FIELD => {}
-            _ => self.put(field, value.into()),
-        }
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value.into());
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value.into());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value.into());
-    }
-}
-
 /// A warning of the log about itself, for instance that `lost` lines are missing.
 pub(crate) fn own_line(
     format: LogFormat,
@@ -359,24 +247,19 @@ pub(crate) fn own_line(
     message: &str,
     lost: Option<u64>,
 ) -> String {
-    let tags = || std::iter::once(Cow::Borrowed(OWN_TAG));
     let mut line = String::new();
     if format == LogFormat::Text {
         let layout = Layout {
             has_time,
             has_colors: false,
         };
-        write_head(&mut line, layout, LogLevel::Warn, tags());
+        let tags = std::iter::once(OWN_TAG.into());
+        write_head(&mut line, layout, LogLevel::Warn, tags);
         let _ = write!(Escaping(&mut line), ": {message}");
         line.push('\n');
         return line;
     }
-    let mut members = json_head(LogLevel::Warn, tags());
-    members.insert("message".to_owned(), json!(message));
-    if let Some(lost) = lost {
-        members.insert("fields".to_owned(), json!({ "lost": lost }));
-    }
-    push_json(&mut line, members);
+    json::write_own(&mut line, OWN_TAG, message, lost);
     line
 }
 

@@ -129,7 +129,7 @@ impl Logs {
     /// Closes the files and opens their paths again, after a program that rotates logs has moved or removed
     /// them. Lines logged before are in the old files. Without a file nothing happens.
     ///
-    /// The writers also notice by themselves, within ten seconds, that a path leads to another file.
+    /// The writers also notice by themselves, within five seconds, that a path leads to another file.
     ///
     /// # Errors
     ///

@@ -147,7 +147,7 @@ fn event_tag(event: &Event<'_>) -> Option<String> {
     event.metadata().fields().field(TAG_FIELD)?;
     let mut tag = Tag(None);
     event.record(&mut tag);
-    tag.0
+    tag.0.filter(|tag| !tag.is_empty())
 }
 
 struct Tag(Option<String>);

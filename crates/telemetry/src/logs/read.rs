@@ -182,6 +182,8 @@ fn sources(files: &LogFiles, query: &LogQuery) -> Result<Vec<Source>, ReadError>
         if here != directory {
             found.extend(rotated_in(here, prefix)?);
             found.sort();
+            // One that is on its way from here to there is in both.
+            found.dedup_by(|(later, _), (earlier, _)| later.at == earlier.at);
         }
         let from = query.from.map(Stamp::of);
         // Every line of a file is older than its putting aside.
