@@ -10,13 +10,15 @@ use http_chain::compression::{Compression, CompressionConfig, RequestDecoding};
 use http_chain::cookies::SameSite;
 use http_chain::files::{StaticFiles, StaticFilesConfig};
 use http_chain::stages::{
-    BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, RequestLog, RequestLogConfig,
+    BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, LogLevel as RequestLogLevel, RequestLog,
+    RequestLogConfig,
 };
 use http_chain::{Chains, Ports, Stage};
 use opsapi::{Operations, OpsConfig};
 use proto_mqtt::{Broker, Identity};
 use resource::{Authenticator, Caller, Hub, Registry, Sessions};
 use store::Store;
+use telemetry::LogLevel;
 
 use crate::application::{Loaded, Site};
 use crate::config::file::CookieSameSite;
@@ -66,13 +68,10 @@ pub fn operations_ports() -> Ports {
 pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     let config = parts.config;
     let mut chains = Chains::default();
-    if config.http.request_log.is_some() {
+    if let Some(requests) = &config.http.request_log {
         // Outermost, so that every answer is logged, whoever gave it.
-        chains.edge(
-            Ports::All,
-            "log",
-            Stage::gate(RequestLog::new(RequestLogConfig::default())),
-        );
+        let log = RequestLog::new(request_log(requests, config));
+        chains.edge(Ports::All, "log", Stage::gate(log));
     }
     // Before anything uses the host.
     chains.edge(Ports::All, "host", Stage::gate(HostCheck));
@@ -138,6 +137,20 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
         Stage::handler(operations(parts)),
     );
     Ok(chains)
+}
+
+fn request_log(requests: &config::RequestLog, config: &Config) -> RequestLogConfig {
+    RequestLogConfig {
+        level: match requests.level.unwrap_or(config.logging.level) {
+            level if level <= LogLevel::Info => RequestLogLevel::Info,
+            LogLevel::Warn => RequestLogLevel::Warn,
+            _ => RequestLogLevel::Error,
+        },
+        timing: requests.timing,
+        headers: requests.headers,
+        id: requests.id,
+        id_header: config.http.request_id,
+    }
 }
 
 /// Who asks, for these ports.

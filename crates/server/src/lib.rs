@@ -13,4 +13,5 @@ pub mod compose;
 pub mod config;
 pub mod identity;
 pub mod listeners;
+pub mod logs;
 pub mod root;
