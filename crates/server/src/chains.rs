@@ -8,7 +8,7 @@ use http::HeaderValue;
 use http_chain::auth::{AuditEvents, Authentication, LocalTrust, SessionCookies};
 use http_chain::compression::{Compression, CompressionConfig, RequestDecoding};
 use http_chain::cookies::SameSite;
-use http_chain::files::{StaticFiles, StaticFilesConfig};
+use http_chain::files::{StaticFiles, StaticSection};
 use http_chain::stages::{
     BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, LogLevel as RequestLogLevel, RequestLog,
     RequestLogConfig,
@@ -100,13 +100,7 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     );
 
     // Public, and cheaper than a login.
-    for site in &loaded.sites {
-        chains.last(
-            Ports::application(),
-            "static",
-            Stage::handler(static_files(site)?),
-        );
-    }
+    sites(&mut chains, loaded, Place::BeforeAuthentication)?;
     // Preflights carry no credentials.
     if let Some(cors) = &config.http.cors {
         chains.last(
@@ -130,7 +124,9 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
         let authentication = authentication(parts, &ports);
         chains.last(ports, "authentication", Stage::wrap(authentication));
     }
+    sites(&mut chains, loaded, Place::AfterAuthentication)?;
     register_resources(&mut chains, parts, loaded);
+    sites(&mut chains, loaded, Place::AfterResources)?;
     chains.last(
         operations_ports(),
         "operations",
@@ -251,12 +247,32 @@ fn operations(parts: &Parts<'_>) -> Operations {
     Operations::new(catalog, config).with_directory(Arc::clone(&parts.directory))
 }
 
-fn static_files(site: &Site) -> anyhow::Result<StaticFiles> {
-    let config = StaticFilesConfig {
-        url_path: site.url_path.clone(),
-        ..StaticFilesConfig::new(&site.root)
-    };
-    Ok(StaticFiles::new(config)?)
+/// Where static files stand in the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    BeforeAuthentication,
+    AfterAuthentication,
+    AfterResources,
+}
+
+impl Place {
+    fn of(section: &StaticSection) -> Self {
+        match section.after.as_deref() {
+            None => Self::BeforeAuthentication,
+            Some("authentication") => Self::AfterAuthentication,
+            Some(_) => Self::AfterResources,
+        }
+    }
+}
+
+/// Registers the static files that belong here.
+fn sites(chains: &mut Chains, loaded: &Loaded, place: Place) -> anyhow::Result<()> {
+    let here = |site: &&Site| Place::of(&site.section) == place;
+    for site in loaded.sites.iter().filter(here) {
+        let files = StaticFiles::new(site.section.config(&site.directory))?;
+        chains.last(Ports::application(), "static", Stage::handler(files));
+    }
+    Ok(())
 }
 
 fn application_cors(cors: &config::Cors, sessions: bool) -> anyhow::Result<CorsConfig> {
