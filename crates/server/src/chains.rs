@@ -23,6 +23,7 @@ use telemetry::LogLevel;
 use crate::application::{Loaded, Site};
 use crate::config::file::CookieSameSite;
 use crate::config::{self, Config};
+use crate::restart::Trigger;
 
 /// Bytes of a body on the operations ports (`operations-api.md` §1).
 const OPERATIONS_BODY_BYTES: u64 = 1 << 30;
@@ -41,6 +42,8 @@ pub struct Parts<'a> {
     pub hub: Hub,
     /// MQTT over every transport; one, so that a client id is taken over from whichever it came by.
     pub broker: Arc<Broker>,
+    /// Asks for a restart of the process.
+    pub restart: Trigger,
 }
 
 impl Parts<'_> {

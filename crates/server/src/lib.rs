@@ -14,4 +14,5 @@ pub mod config;
 pub mod identity;
 pub mod listeners;
 pub mod logs;
+pub mod restart;
 pub mod root;
