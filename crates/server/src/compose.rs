@@ -94,7 +94,7 @@ impl Running {
         let registry = Arc::new(Registry::new());
         let loaded = load_applications(&config, application, &store, &registry).await?;
         let certificates = needs_tls(&config)
-            .then(|| Certificates::new(&config.tls, config.mtls.as_ref()))
+            .then(|| Certificates::new(&config))
             .transpose()?;
         let broker = listeners::broker(
             &config,
