@@ -54,6 +54,27 @@ impl fmt::Display for Peer {
     }
 }
 
+/// What became of the certificate that a TLS client presented.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// It presented none, or was not asked.
+    #[default]
+    Absent,
+    /// It chains to one of our authorities, and the client has its key.
+    Trusted,
+    /// It does not chain to our authorities, or is out of date. It identifies nobody.
+    Untrusted {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It was trusted, but is revoked, or its status could not be found out where that is required. HTTP
+    /// answers every request with 401 and MQTT closes the connection (`http-server.md` §5.5).
+    Refused {
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
 /// What the TLS handshake settled.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFacts {
@@ -63,8 +84,15 @@ pub struct TlsFacts {
     pub alpn: Option<Vec<u8>>,
     /// Protocol version, for example `TLSv1_3`.
     pub version: Option<String>,
-    /// Verified certificate chain of the client in DER, leaf first; empty when it presented none.
+    /// Cipher suite, for example `TLS13_AES_256_GCM_SHA384`.
+    pub cipher_suite: Option<String>,
+    /// Verified certificate chain of the client in DER, leaf first; empty unless `client_certificate` is
+    /// [`Trusted`](ClientCertificate::Trusted).
     pub client_certificates: Vec<Vec<u8>>,
+    /// What became of the client's certificate.
+    pub client_certificate: ClientCertificate,
+    /// The chain that the client presented, if it is not trusted or refused: for logs, never for identity.
+    pub unverified_certificates: Vec<Vec<u8>>,
 }
 
 /// Facts of one connection. Made once when it is accepted and shared by all its requests.

@@ -13,6 +13,6 @@ pub mod shutdown;
 pub mod units;
 
 pub use crate::clock::{Timestamp, VersionClock};
-pub use crate::conn::{BoxedIo, ConnInfo, Io, Peer, TlsFacts, UpgradeTask};
+pub use crate::conn::{BoxedIo, ClientCertificate, ConnInfo, Io, Peer, TlsFacts, UpgradeTask};
 pub use crate::id::{ConnectionId, WorkerId};
 pub use crate::shutdown::Shutdown;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use base::{ConnInfo, ConnectionId, Peer, Shutdown, TlsFacts, WorkerId};
+use base::{ClientCertificate, ConnInfo, ConnectionId, Peer, Shutdown, TlsFacts, WorkerId};
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -442,11 +442,20 @@ impl Entrance {
         };
         let begin = Instant::now();
         match within(self.handshake_timeout, acceptor.accept(stream, self.alpn)).await {
-            Some(Ok(stream)) => {
+            Some(Ok(handshake)) => {
                 self.counters.record_handshake(begin.elapsed());
-                self.counters.count_handshake(tls::kind(&stream));
-                let facts = Arc::new(tls::facts(&stream));
-                Some((Stream::Tls(Box::new(stream)), Some(facts)))
+                self.counters.count_handshake(tls::kind(&handshake.stream));
+                let facts = handshake.facts().await;
+                if let ClientCertificate::Untrusted { reason }
+                | ClientCertificate::Refused { reason } = &facts.client_certificate
+                {
+                    self.counters.refused_certificates.increment();
+                    tracing::info!(setting = &*self.setting, %peer, reason, "a client certificate counts for nothing");
+                }
+                Some((
+                    Stream::Tls(Box::new(handshake.stream)),
+                    Some(Arc::new(facts)),
+                ))
             }
             Some(Err(error)) => {
                 self.counters.tls_failures.increment();

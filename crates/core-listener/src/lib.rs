@@ -50,11 +50,14 @@
 mod accept;
 mod address;
 mod bind;
+mod ciphers;
+mod client_auth;
 mod config;
 mod engine;
 mod error;
 mod handle;
 mod handover;
+mod identity;
 mod listener;
 mod panics;
 mod server;
@@ -66,14 +69,15 @@ mod tls;
 mod worker;
 
 pub use crate::address::{AddressError, ListenAddress};
+pub use crate::ciphers::{CipherList, TlsVersion};
+pub use crate::client_auth::{CertificateCheck, ClientAuth, ClientAuthorities};
 pub use crate::config::{Http2Limits, HttpConfig, TcpConfig};
 pub use crate::engine::{HttpService, RequestBody, RequestBodyError, ServiceFn, service_fn};
 pub use crate::error::{BindError, StartError};
 pub use crate::handle::{CloseReport, ConnectionCounts, ServerGuard, ServerHandle, ServerState};
 pub use crate::handover::{HandOverError, InheritedSockets};
+pub use crate::identity::Identity;
 pub use crate::listener::{AnyPort, Listener};
 pub use crate::server::Server;
 pub use crate::stats::{DurationHistogram, ErrorCodeCounts, ListenerStats};
-pub use crate::tls::{
-    ClientAuth, ClientAuthorities, Identity, TicketKeys, TlsAcceptor, TlsConfig, TlsError,
-};
+pub use crate::tls::{CertificateInfo, TicketKeys, TlsAcceptor, TlsConfig, TlsEntry, TlsError};

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+
+use crate::identity;
+use crate::tls::TlsEntry;
 
 /// Certificates by the names that they serve.
 #[derive(Debug)]
@@ -22,35 +24,38 @@ struct Candidate {
     quality: Quality,
 }
 
-/// Among certificates that claim one name, the better one gets it, and the first among equals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Quality {
-    SelfSigned,
-    Issued,
-}
+/// Among certificates that claim one name, the better one gets it, and the first among equals
+/// (`http-server.md` §5.2, rule 3): 1 for a self-signed certificate and 3 for another, 1 more if it is
+/// designated for the kind of listener, 1 more if it has the name of this machine.
+type Quality = u8;
 
 impl ByServerName {
-    pub(crate) fn new(hosts: &[String], certified: Arc<CertifiedKey>) -> Self {
+    /// `None` if there are no entries.
+    pub(crate) fn new(entries: &[TlsEntry], node_host: Option<&str>) -> Option<Self> {
         let mut chooser = Self {
             names: HashMap::new(),
-            default: Candidate::new(certified.clone()),
+            default: Candidate::new(entries.first()?, &[], None),
         };
-        chooser.add(hosts, certified);
-        chooser
+        for entry in entries {
+            chooser.add(entry, node_host);
+        }
+        Some(chooser)
     }
 
-    /// Adds a certificate for these names, or for those in it if there are none.
-    pub(crate) fn add(&mut self, hosts: &[String], certified: Arc<CertifiedKey>) {
-        let names = match hosts {
-            [] => names_in(&certified),
+    fn add(&mut self, entry: &TlsEntry, node_host: Option<&str>) {
+        let names = match &entry.hosts[..] {
+            [] => entry.identity.names(),
             hosts => hosts.to_vec(),
         };
-        let candidate = Candidate::new(certified);
+        let names: Vec<_> = names
+            .iter()
+            .map(|name| name.trim_end_matches('.').to_ascii_lowercase())
+            .collect();
+        let candidate = Candidate::new(entry, &names, node_host);
         if candidate.quality > self.default.quality {
             self.default = candidate.clone();
         }
         for name in names {
-            let name = name.trim_end_matches('.').to_ascii_lowercase();
             let key = match name.strip_prefix('*') {
                 Some(suffix) if suffix.starts_with('.') => suffix.to_owned(),
                 _ => name,
@@ -82,46 +87,28 @@ impl ResolvesServerCert for ByServerName {
 }
 
 impl Candidate {
-    fn new(certified: Arc<CertifiedKey>) -> Self {
-        let is_issued = leaf(&certified, |leaf| leaf.issuer() != leaf.subject());
+    fn new(entry: &TlsEntry, names: &[String], node_host: Option<&str>) -> Self {
+        let certified = &entry.identity.0;
+        let is_issued = identity::leaf(certified, |leaf| {
+            leaf.issuer().as_raw() != leaf.subject().as_raw()
+        });
+        let has_node_name = node_host.is_some_and(|host| names.iter().any(|name| name == host));
+        let issued = if is_issued == Some(true) { 3 } else { 1 };
         Self {
-            quality: match is_issued {
-                Some(true) => Quality::Issued,
-                _ => Quality::SelfSigned,
-            },
-            certified,
+            certified: certified.clone(),
+            quality: issued + u8::from(entry.designated) + u8::from(has_node_name),
         }
     }
-}
-
-/// The DNS names of the subject alternative name; addresses are never asked for by SNI.
-fn names_in(certified: &CertifiedKey) -> Vec<String> {
-    leaf(certified, |leaf| {
-        leaf.valid_dns_names().map(str::to_owned).collect()
-    })
-    .unwrap_or_default()
-}
-
-/// Looks into the leaf, which [`CertifiedKey`] has parsed before.
-fn leaf<T>(
-    certified: &CertifiedKey,
-    look: impl FnOnce(&webpki::EndEntityCert<'_>) -> T,
-) -> Option<T> {
-    let leaf: &CertificateDer<'_> = certified.cert.first()?;
-    webpki::EndEntityCert::try_from(leaf)
-        .ok()
-        .map(|leaf| look(&leaf))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustls::crypto::aws_lc_rs;
-    use rustls::pki_types::PrivateKeyDer;
+    use crate::identity::Identity;
 
     type Issuer = rcgen::CertifiedIssuer<'static, rcgen::KeyPair>;
 
-    fn certified(names: &[&str], issuer: Option<&Issuer>) -> Arc<CertifiedKey> {
+    fn entry(names: &[&str], issuer: Option<&Issuer>) -> TlsEntry {
         let key = rcgen::KeyPair::generate().unwrap();
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let params = rcgen::CertificateParams::new(names).unwrap();
@@ -129,10 +116,20 @@ mod tests {
             Some(issuer) => params.signed_by(&key, issuer),
             None => params.self_signed(&key),
         };
-        let chain = vec![certificate.unwrap().der().clone()];
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let provider = aws_lc_rs::default_provider();
-        Arc::new(CertifiedKey::from_der(chain, key, &provider).unwrap())
+        let certificate = certificate.unwrap().pem();
+        TlsEntry::new(Identity::from_pem(&certificate, &key.serialize_pem()).unwrap())
+    }
+
+    fn chooser(entries: &[&TlsEntry], node_host: Option<&str>) -> ByServerName {
+        let entries: Vec<_> = entries.iter().map(|entry| (*entry).clone()).collect();
+        ByServerName::new(&entries, node_host).unwrap()
+    }
+
+    fn assert_chosen(chooser: &ByServerName, name: Option<&str>, expected: &TlsEntry) {
+        assert!(
+            Arc::ptr_eq(chooser.choose(name), &expected.identity.0),
+            "{name:?}"
+        );
     }
 
     fn issuer() -> Issuer {
@@ -146,12 +143,10 @@ mod tests {
 
     #[test]
     fn an_exact_name_comes_before_a_wildcard_and_both_before_the_default() {
-        let first = certified(&["first.example"], None);
-        let wildcard = certified(&["*.example.com"], None);
-        let exact = certified(&["a.example.com"], None);
-        let mut chooser = ByServerName::new(&[], first.clone());
-        chooser.add(&[], wildcard.clone());
-        chooser.add(&[], exact.clone());
+        let first = entry(&["first.example"], None);
+        let wildcard = entry(&["*.example.com"], None);
+        let exact = entry(&["a.example.com"], None);
+        let chooser = chooser(&[&first, &wildcard, &exact], None);
         for (name, expected) in [
             (Some("first.example"), &first),
             (Some("a.example.com"), &exact),
@@ -163,33 +158,52 @@ mod tests {
             (Some("com"), &first),
             (None, &first),
         ] {
-            assert!(Arc::ptr_eq(chooser.choose(name), expected), "{name:?}");
+            assert_chosen(&chooser, name, expected);
         }
     }
 
     #[test]
     fn configured_hosts_replace_the_names_in_the_certificate() {
-        let default = certified(&["default.example"], None);
-        let other = certified(&["inside.example"], None);
-        let mut chooser = ByServerName::new(&[], default.clone());
-        chooser.add(&["outside.example".to_owned()], other.clone());
-        assert!(Arc::ptr_eq(chooser.choose(Some("outside.example")), &other));
-        assert!(Arc::ptr_eq(
-            chooser.choose(Some("inside.example")),
-            &default
-        ));
+        let default = entry(&["default.example"], None);
+        let other = entry(&["inside.example"], None).hosts(vec!["Outside.example.".to_owned()]);
+        let chooser = chooser(&[&default, &other], None);
+        assert_chosen(&chooser, Some("outside.example"), &other);
+        assert_chosen(&chooser, Some("inside.example"), &default);
     }
 
     #[test]
     fn an_issued_certificate_takes_a_name_from_a_self_signed_one_and_not_the_reverse() {
         let issuer = issuer();
-        let (own, issued) = (certified(&["a"], None), certified(&["a"], Some(&issuer)));
-        let later = certified(&["a"], Some(&issuer));
-        let mut chooser = ByServerName::new(&[], own.clone());
-        chooser.add(&[], issued.clone());
-        chooser.add(&[], later);
-        chooser.add(&[], own);
-        assert!(Arc::ptr_eq(chooser.choose(Some("a")), &issued));
-        assert!(Arc::ptr_eq(chooser.choose(None), &issued));
+        let (own, issued) = (entry(&["a"], None), entry(&["a"], Some(&issuer)));
+        let later = entry(&["a"], Some(&issuer));
+        let chooser = chooser(&[&own, &issued, &later, &own], None);
+        assert_chosen(&chooser, Some("a"), &issued);
+        assert_chosen(&chooser, None, &issued);
+    }
+
+    #[test]
+    fn among_equals_a_designated_one_or_one_with_the_name_of_the_machine_wins() {
+        let plain = entry(&["a", "b"], None);
+        let mut designated = entry(&["a"], None);
+        designated.designated = true;
+        let node = entry(&["b", "node"], None);
+        let chooser = chooser(&[&plain, &designated, &node], Some("node"));
+        assert_chosen(&chooser, Some("a"), &designated);
+        assert_chosen(&chooser, Some("b"), &node);
+        assert_chosen(&chooser, None, &designated);
+    }
+
+    #[test]
+    fn without_alternative_names_the_common_name_counts() {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "common.example");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let identity = Identity::from_pem(&certificate, &key.serialize_pem()).unwrap();
+        let (first, common) = (entry(&["a"], None), TlsEntry::new(identity));
+        let chooser = chooser(&[&first, &common], None);
+        assert_chosen(&chooser, Some("common.example"), &common);
     }
 }

@@ -91,6 +91,8 @@ counters! {
     tls_failures,
     /// TLS handshakes that took too long.
     handshake_timeouts,
+    /// Connections whose client certificate was presented and counts for nothing: untrusted or refused.
+    refused_certificates,
     /// HTTP requests whose head was complete.
     requests,
     /// Connections closed because a request head took too long.

@@ -1,22 +1,23 @@
-//! Certificates, TLS settings and the handshake.
+//! TLS settings and the handshake.
 
 use std::fmt;
-use std::fs;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use base::TlsFacts;
+use base::{ClientCertificate, TlsFacts};
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ProducesTickets, WebPkiClientVerifier};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::{CertificateDer, pem};
+use rustls::server::ProducesTickets;
+use rustls::server::danger::ClientCertVerifier;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::ciphers::{CipherList, TlsVersion};
+use crate::client_auth::{self, CertificateCheck, ClientAuth, Lenient};
+use crate::identity::Identity;
 use crate::sni::ByServerName;
 use crate::stats::HandshakeKind;
 use crate::stream::Metered;
@@ -69,123 +70,12 @@ pub enum TlsError {
     /// The certificates of authorities for client certificates are not usable.
     #[error("cannot verify client certificates with these authorities: {0}")]
     ClientVerifier(String),
-}
-
-/// A certificate chain and its private key.
-#[derive(Clone)]
-pub struct Identity(Arc<CertifiedKey>);
-
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity")
-            .field("certificates", &self.0.cert.len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Identity {
-    /// Reads the chain (leaf first) and the key from PEM files, which may be one and the same.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError`] if a file cannot be read, is not PEM, or the two do not belong together.
-    pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let (certificate, key) = (PemText::read(certificate)?, PemText::read(key)?);
-        Self::from_texts(&certificate, &key)
-    }
-
-    /// The same from PEM text.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError`] if a text is not PEM, or the two do not belong together.
-    pub fn from_pem(certificate: &str, key: &str) -> Result<Self, TlsError> {
-        Self::from_texts(
-            &PemText {
-                origin: "the certificate text".to_owned(),
-                pem: certificate.into(),
-            },
-            &PemText {
-                origin: "the private key text".to_owned(),
-                pem: key.into(),
-            },
-        )
-    }
-
-    fn from_texts(certificate: &PemText, key: &PemText) -> Result<Self, TlsError> {
-        let chain = certificate.certificates()?;
-        let private_key = PrivateKeyDer::from_pem_slice(&key.pem).map_err(|error| match error {
-            pem::Error::NoItemsFound => key.missing("private key"),
-            source => key.malformed(source),
-        })?;
-        match CertifiedKey::from_der(chain, private_key, &provider()) {
-            Ok(certified) => Ok(Self(Arc::new(certified))),
-            Err(rustls::Error::InconsistentKeys(_)) => Err(TlsError::Mismatch {
-                certificate: certificate.origin.clone(),
-                key: key.origin.clone(),
-            }),
-            // `from_der` reads the key first; a damaged leaf shows itself when the two are compared.
-            Err(source @ rustls::Error::InvalidCertificate(_)) => Err(TlsError::Unusable {
-                origin: certificate.origin.clone(),
-                source,
-            }),
-            Err(source) => Err(TlsError::Unusable {
-                origin: key.origin.clone(),
-                source,
-            }),
-        }
-    }
-}
-
-/// Certificates of authorities that may sign client certificates.
-#[derive(Debug, Clone)]
-pub struct ClientAuthorities(Arc<rustls::RootCertStore>);
-
-impl ClientAuthorities {
-    /// Reads one or more certificates from a PEM file.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError`] if the file cannot be read or a certificate in it is not usable.
-    pub fn from_pem_file(path: &Path) -> Result<Self, TlsError> {
-        Self::from_text(&PemText::read(path)?)
-    }
-
-    /// The same from PEM text.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsError`] if the text is not PEM or a certificate in it is not usable.
-    pub fn from_pem(authorities: &str) -> Result<Self, TlsError> {
-        Self::from_text(&PemText {
-            origin: "the authority text".to_owned(),
-            pem: authorities.into(),
-        })
-    }
-
-    fn from_text(text: &PemText) -> Result<Self, TlsError> {
-        let mut roots = rustls::RootCertStore::empty();
-        for certificate in text.certificates()? {
-            let unusable = |source| TlsError::Unusable {
-                origin: text.origin.clone(),
-                source,
-            };
-            roots.add(certificate).map_err(unusable)?;
-        }
-        Ok(Self(Arc::new(roots)))
-    }
-}
-
-/// Whether clients are asked for a certificate (`http-server.md` §5.4).
-#[derive(Debug, Clone, Default)]
-pub enum ClientAuth {
-    /// They are not asked.
-    #[default]
-    Off,
-    /// They are asked and may have none; one that does not verify ends the handshake.
-    Optional(ClientAuthorities),
-    /// The handshake fails without one that verifies.
-    Required(ClientAuthorities),
+    /// Configuration: the list of ciphers leaves none for the versions that are allowed.
+    #[error("no cipher suite is left: the list names none that the allowed TLS versions can use")]
+    NoCipherSuite,
+    /// Configuration: no certificate is for this kind of listener.
+    #[error("no certificate is left: all are limited to other uses")]
+    NoIdentity,
 }
 
 /// Builds the settings of a TLS listener: TLS 1.2 and 1.3 by aws-lc-rs, session tickets with keys that
@@ -206,10 +96,48 @@ pub enum ClientAuth {
 /// ```
 #[derive(Debug, Clone)]
 pub struct TlsConfig {
-    /// With the configured names of each; the first is the default.
-    identities: Vec<(Vec<String>, Identity)>,
+    entries: Vec<TlsEntry>,
+    node_host: Option<String>,
     client_auth: ClientAuth,
+    certificate_check: Option<Arc<dyn CertificateCheck>>,
+    ciphers: Option<CipherList>,
+    minimum_version: TlsVersion,
     ticket_keys: Option<TicketKeys>,
+}
+
+/// An identity and what it is for (one element of `tls`, `http-server.md` §2.3).
+#[derive(Debug, Clone)]
+pub struct TlsEntry {
+    pub(crate) identity: Identity,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) uses: Vec<String>,
+    pub(crate) designated: bool,
+}
+
+impl TlsEntry {
+    /// An identity for the names in its certificate, on every listener.
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            hosts: Vec::new(),
+            uses: Vec::new(),
+            designated: false,
+        }
+    }
+
+    /// Serves clients that ask by SNI for one of these, and not for a name in the certificate.
+    /// `*.example.com` serves one label more.
+    pub fn hosts(mut self, hosts: Vec<String>) -> Self {
+        self.hosts = hosts;
+        self
+    }
+
+    /// Serves only listeners of these kinds, for example `https` or `operations`; see
+    /// [`TlsConfig::for_use`].
+    pub fn uses(mut self, uses: Vec<String>) -> Self {
+        self.uses = uses;
+        self
+    }
 }
 
 /// The keys of session tickets, which rotate every six hours. Settings that share them resume each other's
@@ -243,19 +171,72 @@ impl TlsConfig {
 
     /// Settings whose first identity serves these names, and those of its certificate if there are none.
     pub fn with_hosts(hosts: Vec<String>, identity: Identity) -> Self {
+        Self::with_entry(TlsEntry::new(identity).hosts(hosts))
+    }
+
+    /// Settings with this entry; more can be [added](Self::entry).
+    pub fn with_entry(entry: TlsEntry) -> Self {
         Self {
-            identities: vec![(hosts, identity)],
+            entries: vec![entry],
+            node_host: None,
             client_auth: ClientAuth::Off,
+            certificate_check: None,
+            ciphers: None,
+            minimum_version: TlsVersion::default(),
             ticket_keys: None,
         }
     }
 
     /// Adds an identity for clients that ask by SNI for one of `hosts`, or for one of the DNS names in its
-    /// certificate if `hosts` is empty. `*.example.com` serves one label more. Of two that claim a name, one
-    /// that is not self-signed wins, then the earlier one. Who asks for no name, or an unknown one, gets the
-    /// first identity that is not self-signed, or the first.
-    pub fn identity(mut self, hosts: Vec<String>, identity: Identity) -> Self {
-        self.identities.push((hosts, identity));
+    /// certificate if `hosts` is empty. `*.example.com` serves one label more.
+    pub fn identity(self, hosts: Vec<String>, identity: Identity) -> Self {
+        self.entry(TlsEntry::new(identity).hosts(hosts))
+    }
+
+    /// Adds an entry.
+    ///
+    /// Of two that claim a name, the better one gets it, and the earlier among equals; who asks for no name,
+    /// or an unknown one, gets the best of all (`http-server.md` §5.2). Better is first a certificate that is
+    /// not self-signed; then one that is designated for this kind of listener ([`for_use`](Self::for_use)),
+    /// or for the name of this machine ([`node_host`](Self::node_host)), each as much as the other.
+    pub fn entry(mut self, entry: TlsEntry) -> Self {
+        self.entries.push(entry);
+        self
+    }
+
+    /// The name of this machine.
+    pub fn node_host(mut self, name: &str) -> Self {
+        self.node_host = Some(name.to_ascii_lowercase());
+        self
+    }
+
+    /// Leaves out the entries whose uses are limited to other kinds of listeners than this one, and prefers
+    /// those that name it.
+    pub fn for_use(mut self, listener_kind: &str) -> Self {
+        let names_it = |entry: &TlsEntry| entry.uses.iter().any(|kind| kind == listener_kind);
+        self.entries
+            .retain(|entry| entry.uses.is_empty() || names_it(entry));
+        for entry in &mut self.entries {
+            entry.designated = names_it(entry);
+        }
+        self
+    }
+
+    /// Allows these cipher suites alone, in this order. Default: all that the library has.
+    pub fn ciphers(mut self, ciphers: CipherList) -> Self {
+        self.ciphers = Some(ciphers);
+        self
+    }
+
+    /// Refuses older versions. Default: TLS 1.2.
+    pub fn minimum_version(mut self, version: TlsVersion) -> Self {
+        self.minimum_version = version;
+        self
+    }
+
+    /// Has client certificates that verify checked further. Works with [`TlsAcceptor::from_config`].
+    pub fn certificate_check(mut self, check: Arc<dyn CertificateCheck>) -> Self {
+        self.certificate_check = Some(check);
         self
     }
 
@@ -272,95 +253,59 @@ impl TlsConfig {
         self
     }
 
-    /// The finished settings.
+    /// The finished settings, for rustls. [`TlsAcceptor::from_config`] does more: see [`ClientAuth`] and
+    /// [`certificate_check`](Self::certificate_check).
     ///
     /// # Errors
     ///
-    /// [`TlsError`] if the client authorities are empty or the TLS library refuses the settings.
+    /// [`TlsError`] if there is no identity or cipher suite, the client authorities are empty or the TLS
+    /// library refuses the settings.
     pub fn build(self) -> Result<Arc<ServerConfig>, TlsError> {
-        let builder = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(refused)?;
-        let builder = match self.client_auth {
-            ClientAuth::Off => builder.with_no_client_auth(),
-            ClientAuth::Optional(authorities) => {
-                builder.with_client_cert_verifier(client_verifier(authorities, false)?)
-            }
-            ClientAuth::Required(authorities) => {
-                builder.with_client_cert_verifier(client_verifier(authorities, true)?)
+        let verifier = self.client_auth.verifier()?;
+        Ok(Arc::new(
+            self.finish(verifier.map(|(verifier, _)| verifier))?,
+        ))
+    }
+
+    /// With the certificate of clients verified by this.
+    fn finish(
+        self,
+        verifier: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Result<ServerConfig, TlsError> {
+        let mut provider = aws_lc_rs::default_provider();
+        let versions = match &self.ciphers {
+            None => self.minimum_version.and_newer(),
+            Some(ciphers) => {
+                provider.cipher_suites = ciphers.usable(self.minimum_version);
+                let mut versions = self.minimum_version.and_newer();
+                versions.retain(|version| {
+                    let mut suites = provider.cipher_suites.iter();
+                    suites.any(|suite| suite.version() == *version)
+                });
+                versions
             }
         };
-        let mut identities = self.identities.into_iter();
-        let (hosts, first) = identities.next().expect("the constructors give one");
-        let mut chooser = ByServerName::new(&hosts, first.0);
-        for (hosts, identity) in identities {
-            chooser.add(&hosts, identity.0);
+        if versions.is_empty() {
+            return Err(TlsError::NoCipherSuite);
         }
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&versions)
+            .map_err(refused)?;
+        let builder = match verifier {
+            None => builder.with_no_client_auth(),
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+        };
+        let chooser = ByServerName::new(&self.entries, self.node_host.as_deref())
+            .ok_or(TlsError::NoIdentity)?;
         let mut config = builder.with_cert_resolver(Arc::new(chooser));
         let keys = self.ticket_keys.map_or_else(TicketKeys::new, Ok)?;
         config.ticketer = keys.0;
-        Ok(Arc::new(config))
+        Ok(config)
     }
 }
 
-fn client_verifier(
-    authorities: ClientAuthorities,
-    required: bool,
-) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsError> {
-    let builder = WebPkiClientVerifier::builder_with_provider(authorities.0, provider());
-    let builder = if required {
-        builder
-    } else {
-        builder.allow_unauthenticated()
-    };
-    builder
-        .build()
-        .map_err(|error| TlsError::ClientVerifier(error.to_string()))
-}
-
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
-}
-
-/// PEM text and the name under which messages speak of it.
-struct PemText {
-    origin: String,
-    pem: Vec<u8>,
-}
-
-impl PemText {
-    fn read(path: &Path) -> Result<Self, TlsError> {
-        let origin = path.display().to_string();
-        match fs::read(path) {
-            Ok(pem) => Ok(Self { origin, pem }),
-            Err(source) => Err(TlsError::Read { origin, source }),
-        }
-    }
-
-    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&self.pem)
-            .collect::<Result<_, _>>()
-            .map_err(|source| self.malformed(source))?;
-        if certificates.is_empty() {
-            Err(self.missing("certificate"))
-        } else {
-            Ok(certificates)
-        }
-    }
-
-    fn malformed(&self, source: pem::Error) -> TlsError {
-        TlsError::Pem {
-            origin: self.origin.clone(),
-            source,
-        }
-    }
-
-    fn missing(&self, expected: &'static str) -> TlsError {
-        TlsError::Missing {
-            origin: self.origin.clone(),
-            expected,
-        }
-    }
 }
 
 /// What a listener offers by ALPN.
@@ -377,15 +322,35 @@ pub(crate) enum Alpn {
 /// Turns accepted sockets into TLS streams. Clones share the settings, which can be replaced while the
 /// server runs; every listener adds the ALPN names of its own service.
 #[derive(Clone)]
-pub struct TlsAcceptor(Arc<ArcSwap<Variants>>);
+pub struct TlsAcceptor(Arc<ArcSwap<Settings>>);
 
-struct Variants {
+/// What handshakes go by.
+struct Settings {
     plain: Arc<ServerConfig>,
     http1: Arc<ServerConfig>,
     http2: Arc<ServerConfig>,
+    clients: Option<Clients>,
+    certificates: Vec<CertificateInfo>,
 }
 
-impl Variants {
+/// How certificates of clients are judged after the handshake.
+#[derive(Clone)]
+struct Clients {
+    verifier: Arc<dyn ClientCertVerifier>,
+    required: bool,
+    check: Option<Arc<dyn CertificateCheck>>,
+}
+
+/// A certificate that is in use, for metrics and warnings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateInfo {
+    /// The first name that it serves; empty if it has none.
+    pub name: String,
+    /// The end of its validity.
+    pub not_after: Option<SystemTime>,
+}
+
+impl Settings {
     fn new(config: &Arc<ServerConfig>) -> Self {
         let with_alpn = |names: &[&[u8]]| {
             // A clone shares certificates, ticket keys and session cache with the original.
@@ -397,7 +362,55 @@ impl Variants {
             plain: with_alpn(&[]),
             http1: with_alpn(&[b"http/1.1"]),
             http2: with_alpn(&[b"h2", b"http/1.1"]),
+            clients: None,
+            certificates: Vec::new(),
         }
+    }
+
+    fn from_config(config: TlsConfig) -> Result<Self, TlsError> {
+        let certificates = config.entries.iter().map(CertificateInfo::new).collect();
+        let clients = config
+            .client_auth
+            .verifier()?
+            .map(|(verifier, required)| Clients {
+                verifier,
+                required,
+                check: config.certificate_check.clone(),
+            });
+        let in_handshake = clients
+            .as_ref()
+            .map(|clients| -> Arc<dyn ClientCertVerifier> {
+                match clients.required {
+                    true => clients.verifier.clone(),
+                    false => Arc::new(Lenient(clients.verifier.clone())),
+                }
+            });
+        let rustls = Arc::new(config.finish(in_handshake)?);
+        Ok(Self {
+            clients,
+            certificates,
+            ..Self::new(&rustls)
+        })
+    }
+}
+
+impl CertificateInfo {
+    fn new(entry: &TlsEntry) -> Self {
+        let name = entry.hosts.first().cloned();
+        let name = name.or_else(|| entry.identity.names().into_iter().next());
+        let info = Self {
+            name: name.unwrap_or_default(),
+            not_after: entry.identity.not_after(),
+        };
+        if info.is_expired(SystemTime::now()) {
+            tracing::warn!(name = info.name, "the certificate has expired");
+        }
+        info
+    }
+
+    /// Whether its validity had ended by then.
+    pub fn is_expired(&self, now: SystemTime) -> bool {
+        self.not_after.is_some_and(|end| end < now)
     }
 }
 
@@ -410,51 +423,140 @@ impl fmt::Debug for TlsAcceptor {
 impl TlsAcceptor {
     /// An acceptor with these settings; their ALPN names are ignored.
     pub fn new(config: Arc<ServerConfig>) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(Variants::new(&config))))
+        Self(Arc::new(ArcSwap::from_pointee(Settings::new(&config))))
+    }
+
+    /// An acceptor with these settings. Also judges the certificates of clients after each handshake, that of
+    /// a resumed session included: see [`ClientAuth`] and [`TlsConfig::certificate_check`].
+    ///
+    /// # Errors
+    ///
+    /// As [`TlsConfig::build`].
+    pub fn from_config(config: TlsConfig) -> Result<Self, TlsError> {
+        let settings = Settings::from_config(config)?;
+        Ok(Self(Arc::new(ArcSwap::from_pointee(settings))))
     }
 
     /// Uses `config` for every handshake that starts from now on. Open connections are not touched.
     /// Sessions from before are not resumed, unless `config` shares the earlier ticket keys.
     pub fn replace(&self, config: Arc<ServerConfig>) {
-        self.0.store(Arc::new(Variants::new(&config)));
+        self.0.store(Arc::new(Settings::new(&config)));
+    }
+
+    /// The same with settings for [`from_config`](Self::from_config).
+    ///
+    /// # Errors
+    ///
+    /// As [`TlsConfig::build`]; then the earlier settings stay.
+    pub fn replace_config(&self, config: TlsConfig) -> Result<(), TlsError> {
+        self.0.store(Arc::new(Settings::from_config(config)?));
+        Ok(())
+    }
+
+    /// The certificates in use, if the settings came by [`from_config`](Self::from_config) or
+    /// [`replace_config`](Self::replace_config). Expired ones are still served when there is nothing better.
+    pub fn certificates(&self) -> Vec<CertificateInfo> {
+        self.0.load().certificates.clone()
     }
 
     pub(crate) async fn accept(
         &self,
         stream: Metered<TcpStream>,
         alpn: Alpn,
-    ) -> io::Result<TlsStream<Metered<TcpStream>>> {
-        let variants = self.0.load_full();
+    ) -> io::Result<Handshake> {
+        let settings = self.0.load_full();
         let config = match alpn {
-            Alpn::Nothing => &variants.plain,
-            Alpn::Http1 => &variants.http1,
-            Alpn::Http2 => &variants.http2,
+            Alpn::Nothing => &settings.plain,
+            Alpn::Http1 => &settings.http1,
+            Alpn::Http2 => &settings.http2,
         };
-        tokio_rustls::TlsAcceptor::from(config.clone())
+        let stream = tokio_rustls::TlsAcceptor::from(config.clone())
             .accept(stream)
-            .await
+            .await?;
+        let verdict = settings
+            .clients
+            .as_ref()
+            .map(|clients| clients.judge(chain(&stream)))
+            .transpose()?;
+        Ok(Handshake {
+            stream,
+            verdict,
+            check: settings
+                .clients
+                .as_ref()
+                .and_then(|clients| clients.check.clone()),
+        })
     }
 }
 
-/// What the finished handshake settled.
-pub(crate) fn facts(stream: &TlsStream<Metered<TcpStream>>) -> TlsFacts {
-    let (_, session) = stream.get_ref();
-    TlsFacts {
-        server_name: session.server_name().map(str::to_ascii_lowercase),
-        alpn: session.alpn_protocol().map(<[u8]>::to_vec),
-        version: session
-            .protocol_version()
-            .and_then(|version| version.as_str())
-            .map(str::to_owned),
-        client_certificates: session
-            .peer_certificates()
-            .map(|chain| {
-                chain
-                    .iter()
-                    .map(|certificate| certificate.to_vec())
-                    .collect()
-            })
-            .unwrap_or_default(),
+impl Clients {
+    fn judge(&self, chain: &[CertificateDer<'static>]) -> io::Result<ClientCertificate> {
+        let verdict = client_auth::judge(&*self.verifier, chain);
+        match &verdict {
+            // A session from before the certificate expired, or the authorities changed.
+            ClientCertificate::Untrusted { reason } if self.required => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                reason.clone(),
+            )),
+            _ => Ok(verdict),
+        }
+    }
+}
+
+fn chain(stream: &TlsStream<Metered<TcpStream>>) -> &[CertificateDer<'static>] {
+    stream.get_ref().1.peer_certificates().unwrap_or_default()
+}
+
+/// A finished handshake.
+pub(crate) struct Handshake {
+    pub(crate) stream: TlsStream<Metered<TcpStream>>,
+    /// What the certificate of the client is worth; `None` if rustls has judged it in the handshake.
+    verdict: Option<ClientCertificate>,
+    check: Option<Arc<dyn CertificateCheck>>,
+}
+
+impl Handshake {
+    /// What it settled. Asks the further check, if there is one and a certificate for it.
+    pub(crate) async fn facts(&self) -> TlsFacts {
+        let chain = chain(&self.stream);
+        let verdict = match &self.verdict {
+            Some(verdict) => verdict.clone(),
+            None if chain.is_empty() => ClientCertificate::Absent,
+            None => ClientCertificate::Trusted,
+        };
+        let verdict = match (&self.check, verdict) {
+            (Some(check), ClientCertificate::Trusted) => {
+                match check.check(Arc::from(chain)).await {
+                    Ok(()) => ClientCertificate::Trusted,
+                    Err(reason) => ClientCertificate::Refused { reason },
+                }
+            }
+            (_, verdict) => verdict,
+        };
+        let (_, session) = self.stream.get_ref();
+        let presented = chain
+            .iter()
+            .map(|certificate| certificate.to_vec())
+            .collect();
+        let (trusted, unverified) = match verdict {
+            ClientCertificate::Trusted => (presented, Vec::new()),
+            _ => (Vec::new(), presented),
+        };
+        TlsFacts {
+            server_name: session.server_name().map(str::to_ascii_lowercase),
+            alpn: session.alpn_protocol().map(<[u8]>::to_vec),
+            version: session
+                .protocol_version()
+                .and_then(|version| version.as_str())
+                .map(str::to_owned),
+            cipher_suite: session
+                .negotiated_cipher_suite()
+                .and_then(|suite| suite.suite().as_str())
+                .map(str::to_owned),
+            client_certificates: trusted,
+            client_certificate: verdict,
+            unverified_certificates: unverified,
+        }
     }
 }
 

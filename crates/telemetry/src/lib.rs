@@ -7,12 +7,12 @@
 //! ```
 //!
 //! [`logs`] installs a `tracing-subscriber` whose writers never hold a worker: a line goes into a bounded
-//! queue, a thread writes what is there at once, and [`Logs`] waits for the rest at the end.
+//! queue, a thread writes what is there at once, and [`Logs`] waits for the rest at the end. Files are put
+//! aside by size and age, compressed, deleted when they are old, and [read](logs::read()) again.
 //! [`metrics`] keeps numbers in one block of cells for each thread, so that counting touches no cache line
 //! that another worker writes; sums are made when somebody asks.
 //!
-//! Not here: who may read the numbers and at which path (`server`), the line of a request (`http-chain`),
-//! rotation of log files by size or age.
+//! Not here: who may read numbers and logs and at which path (`server`), the line of a request (`http-chain`).
 #![forbid(unsafe_code)]
 
 pub mod logs;

@@ -69,7 +69,7 @@ fn a_line_has_level_tag_message_and_fields() {
             "[info] [core-listener]: opened port=80 name=\"a b\"",
             "[debug]: only=true",
             "[error] [http]: GET /a\\r\\n2026 [main/0] [notify]: forged \\u{1b}[2J",
-            "[trace] [mqtt] [session client=7]: inside",
+            "[trace] [mqtt]: session{client=7}: inside",
         ]
     );
     assert_eq!(fixture.logs.statistics().events, [1, 1, 1, 1, 1, 0, 0]);
@@ -91,7 +91,10 @@ fn notify_is_always_written_and_fatal_is_above_error() {
     assert_eq!(lines, ["[fatal]: the end code=7", "[notify]: started 1"]);
 
     with_default(&fixture.dispatch, || {
-        fixture.logs.set_levels(LogLevel::Notify, Vec::new());
+        fixture
+            .logs
+            .set_levels(LogLevel::Notify, Vec::new())
+            .unwrap();
         telemetry::fatal!("not written");
         telemetry::notify!("stopped");
     });
@@ -108,7 +111,7 @@ fn a_target_may_have_its_own_level_and_levels_may_change() {
     with_default(&fixture.dispatch, say);
     assert_eq!(fixture.lines(), ["[info] [http]: a request"]);
     with_default(&fixture.dispatch, || {
-        fixture.logs.set_levels(LogLevel::Info, Vec::new());
+        fixture.logs.set_levels(LogLevel::Info, Vec::new()).unwrap();
         say();
     });
     assert_eq!(fixture.lines().len(), 3);
@@ -137,6 +140,19 @@ fn json_lines_keep_types() {
         "fields": { "status": 200, "ms": 3.5, "ok": true, "ip": "::1" },
     });
     assert_eq!(line, expected);
+}
+
+#[test]
+fn flat_json_lines_are_records() {
+    let fixture = fixture(LogLevel::Info, &[], LogFormat::FlatJson);
+    with_default(&fixture.dispatch, || {
+        tracing::warn!(target: "http", id = 17_u64, method = "GET", status = 404_u64, level = "forged");
+    });
+    let text = fixture.text("log/hdb.log");
+    let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
+    let names: Vec<_> = line.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["ts", "level", "id", "method", "status"]);
+    assert_eq!(line["level"], "warn");
 }
 
 #[test]

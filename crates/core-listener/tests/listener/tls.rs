@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::support::*;
 use core_listener::{
-    ClientAuth, ClientAuthorities, HttpConfig, Identity, ServerHandle, TicketKeys, TlsAcceptor,
-    TlsConfig,
+    CertificateCheck, CipherList, ClientAuth, ClientAuthorities, HttpConfig, Identity,
+    ServerHandle, TicketKeys, TlsAcceptor, TlsConfig, TlsEntry, TlsVersion,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -268,6 +268,186 @@ async fn a_required_client_certificate_is_checked_and_shown_to_the_service() {
             .contains("client_certificates: []")
     );
     server.shutdown(PATIENCE).await;
+}
+
+/// Refuses everybody.
+#[derive(Debug)]
+struct Nobody;
+
+impl CertificateCheck for Nobody {
+    fn check(
+        &self,
+        chain: Arc<[CertificateDer<'static>]>,
+    ) -> futures_util::future::BoxFuture<'static, Result<(), String>> {
+        assert_eq!(chain.len(), 1);
+        Box::pin(async { Err("nobody is welcome".to_owned()) })
+    }
+}
+
+#[tokio::test]
+async fn an_untrusted_optional_certificate_is_let_in_and_counts_for_nothing() {
+    let (authority, stranger) = (authority(), self::authority());
+    let clients = ClientAuthorities::from_pem(&authority.0.pem()).unwrap();
+    let config =
+        TlsConfig::new(authority.identity("localhost")).client_auth(ClientAuth::Optional(clients));
+    let acceptor = TlsAcceptor::from_config(config.clone()).unwrap();
+    let server = serve_tls(HttpConfig::default(), acceptor.clone());
+    let presented = [
+        (
+            None,
+            "client_certificates: []",
+            "client_certificate: Absent",
+        ),
+        (
+            Some(stranger.issue("sensor")),
+            "client_certificates: []",
+            "client_certificate: Untrusted",
+        ),
+        (
+            Some(authority.issue("sensor")),
+            "client_certificates: [[",
+            "client_certificate: Trusted",
+        ),
+    ];
+    for (identity, chain, verdict) in presented {
+        let client = authority.client(&[], identity);
+        // The second connection resumes the session of the first.
+        for _ in 0..2 {
+            let mut stream = handshake(&server, client.clone()).await.unwrap();
+            let info = get(&mut stream, "/info").await;
+            assert!(info.contains(chain) && info.contains(verdict), "{info}");
+        }
+    }
+    assert_eq!(total(&server, |stats| stats.tls_resumed), 3);
+    assert_eq!(total(&server, |stats| stats.refused_certificates), 2);
+
+    acceptor
+        .replace_config(config.certificate_check(Arc::new(Nobody)))
+        .unwrap();
+    let client = authority.client(&[], Some(authority.issue("sensor")));
+    let mut stream = handshake(&server, client).await.unwrap();
+    let info = get(&mut stream, "/info").await;
+    assert!(
+        info.contains("client_certificates: []") && info.contains("nobody is welcome"),
+        "{info}"
+    );
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_resumed_session_is_judged_by_the_authorities_of_today() {
+    let (authority, other) = (authority(), self::authority());
+    let keys = TicketKeys::new().unwrap();
+    let config = |trusted: &Authority| {
+        let clients = ClientAuthorities::from_pem(&trusted.0.pem()).unwrap();
+        TlsConfig::new(authority.identity("localhost"))
+            .ticket_keys(keys.clone())
+            .client_auth(ClientAuth::Required(clients))
+    };
+    let acceptor = TlsAcceptor::from_config(config(&authority)).unwrap();
+    let server = serve_tls(HttpConfig::default(), acceptor.clone());
+    let client = authority.client(&[], Some(authority.issue("sensor")));
+    let mut stream = handshake(&server, client.clone()).await.unwrap();
+    get(&mut stream, "/x").await;
+    acceptor.replace_config(config(&other)).unwrap();
+    if let Ok(mut stream) = handshake(&server, client).await {
+        assert_eq!(read_to_close(&mut stream).await, "");
+    }
+    until(&server, |stats| stats.tls_failures, 1).await;
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn ciphers_and_versions_that_are_not_allowed_are_refused() {
+    let authority = authority();
+    let base = || TlsConfig::new(authority.identity("localhost"));
+    // rcgen makes ECDSA keys.
+    let old = "ECDHE-ECDSA-AES128-GCM-SHA256";
+    let cases = [
+        (base(), "TLSv1_3"),
+        (base().ciphers(CipherList::parse(old)), "TLSv1_2"),
+        (base().minimum_version(TlsVersion::V1_3), "TLSv1_3"),
+        (
+            base().ciphers(CipherList::parse("TLS_CHACHA20_POLY1305_SHA256")),
+            "TLS13_CHACHA20_POLY1305_SHA256",
+        ),
+    ];
+    for (config, expected) in cases {
+        let server = serve_tls(
+            HttpConfig::default(),
+            TlsAcceptor::from_config(config).unwrap(),
+        );
+        let mut stream = handshake(&server, authority.client(&[], None))
+            .await
+            .unwrap();
+        let info = get(&mut stream, "/info").await;
+        assert!(info.contains(expected), "{expected}: {info}");
+        server.shutdown(PATIENCE).await;
+    }
+    let new_only = base().minimum_version(TlsVersion::V1_3);
+    let server = serve_tls(
+        HttpConfig::default(),
+        TlsAcceptor::from_config(new_only.clone()).unwrap(),
+    );
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.0.der().clone()).unwrap();
+    let old_client = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS12])
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    assert!(handshake(&server, old_client).await.is_err());
+    server.shutdown(PATIENCE).await;
+    for config in [
+        new_only.ciphers(CipherList::parse(old)),
+        base().ciphers(CipherList::parse("RC4-SHA")),
+    ] {
+        assert_eq!(
+            TlsAcceptor::from_config(config).unwrap_err().to_string(),
+            "no cipher suite is left: the list names none that the allowed TLS versions can use"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_entry_serves_only_the_listeners_that_it_is_for() {
+    let authority = authority();
+    let entry = |name: &str, uses: &[&str]| {
+        let uses = uses.iter().map(|name| (*name).to_owned()).collect();
+        TlsEntry::new(authority.identity(name)).uses(uses)
+    };
+    let config = TlsConfig::with_entry(entry("localhost", &["https"]))
+        .entry(entry("localhost", &["operations"]))
+        .entry(entry("other", &[]));
+    let names = |kind: &str| -> Vec<_> {
+        let acceptor = TlsAcceptor::from_config(config.clone().for_use(kind)).unwrap();
+        let certificates = acceptor.certificates().into_iter();
+        certificates.map(|certificate| certificate.name).collect()
+    };
+    assert_eq!(names("https"), ["localhost", "other"]);
+    assert_eq!(names("mqtt"), ["other"]);
+    let none = TlsConfig::with_entry(entry("localhost", &["https"])).for_use("mqtt");
+    assert_eq!(
+        TlsAcceptor::from_config(none).unwrap_err().to_string(),
+        "no certificate is left: all are limited to other uses"
+    );
+}
+
+#[test]
+fn the_expiry_of_certificates_can_be_read() {
+    let authority = authority();
+    let mut params = rcgen::CertificateParams::new(vec!["old.example".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2001, 9, 9);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let expired = params.signed_by(&key, &authority.0).unwrap().pem();
+    let expired = Identity::from_pem(&expired, &key.serialize_pem()).unwrap();
+    let acceptor = TlsAcceptor::from_config(TlsConfig::new(expired)).unwrap();
+    let certificates = acceptor.certificates();
+    assert_eq!(certificates[0].name, "old.example");
+    let seconds = std::time::Duration::from_secs(999_993_600);
+    assert_eq!(
+        certificates[0].not_after,
+        Some(std::time::UNIX_EPOCH + seconds)
+    );
+    assert!(certificates[0].is_expired(std::time::SystemTime::now()));
 }
 
 #[test]

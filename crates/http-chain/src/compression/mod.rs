@@ -1,6 +1,6 @@
 //! Content codings: `br`, `zstd`, `gzip`, `deflate`, for responses and for request bodies.
 //!
-//! The gate decides on the way out ([`coding`](crate::coding) reads the client's `Accept-Encoding`). A small body in
+//! The gate decides on the way out ([`coding`] reads the client's `Accept-Encoding`). A small body in
 //! memory is compressed at once and keeps a `Content-Length`; everything else becomes an
 //! `EncodedBody` that compresses while it is sent, a bounded piece at a time, so
 //! that neither a large body nor a slow client holds the worker.
@@ -77,7 +77,7 @@ impl Default for CompressionConfig {
 /// Never: event streams (`text/event-stream`), 1xx, 204, 206, 304 and `HEAD`, what is encoded or
 /// `no-transform` already, and media types that are compressed by nature. `ETag` stays as it is: it
 /// names the version of a record and not the bytes of one encoding, so conditions work whatever the
-/// client accepts.
+/// client accepts; only beside `Accept-Ranges`, where it would vouch for bytes, it becomes weak.
 ///
 /// Place: at the edge, inside the request log, outside everything that makes bodies.
 #[derive(Debug, Clone, Default)]
@@ -120,7 +120,9 @@ impl Compression {
         );
         // Both describe the original bytes.
         headers.remove(header::CONTENT_LENGTH);
-        headers.remove(header::ACCEPT_RANGES);
+        if headers.remove(header::ACCEPT_RANGES).is_some() {
+            weaken_etag(headers);
+        }
     }
 }
 
@@ -203,6 +205,18 @@ fn length_for_get(method: &Method, response: &Response) -> Option<u64> {
     match *method == Method::HEAD {
         true => announced().or_else(|| response.body().known_length()),
         false => response.body().known_length(),
+    }
+}
+
+/// A strong tag beside `Accept-Ranges` promises the original bytes, and a client could ask for the rest of
+/// them by `If-Range`. The weak one still answers `If-None-Match`.
+fn weaken_etag(headers: &mut HeaderMap) {
+    let weak = headers
+        .get(header::ETAG)
+        .filter(|etag| etag.as_bytes().starts_with(b"\""))
+        .and_then(|etag| HeaderValue::from_bytes(&[b"W/", etag.as_bytes()].concat()).ok());
+    if let Some(weak) = weak {
+        headers.insert(header::ETAG, weak);
     }
 }
 

@@ -23,13 +23,22 @@ pub(super) fn open(root: &Path, relative: &Path) -> io::Result<File> {
     checked::open(root, relative)
 }
 
-/// Opens `relative` below `root` wherever symbolic links lead.
+/// Opens `path` wherever symbolic links lead.
 ///
 /// # Errors
 ///
 /// The error of the system.
-pub(super) fn open_anywhere(root: &Path, relative: &Path) -> io::Result<File> {
-    checked::open_for_reading(&root.join(relative).canonicalize()?)
+pub(super) fn open_anywhere(path: &Path) -> io::Result<File> {
+    checked::open_for_reading(&path.canonicalize()?)
+}
+
+/// Whether the kernel knows from its caches that there is nothing at `relative`. It never waits for a disk,
+/// so a worker may ask; `false` says nothing.
+pub(super) fn is_known_absent(root: &Path, relative: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    return linux::is_known_absent(root, relative);
+    #[cfg(not(target_os = "linux"))]
+    return false;
 }
 
 /// Whether `error` is "too many symbolic links".
@@ -50,7 +59,7 @@ mod linux {
     use std::io;
     use std::path::Path;
 
-    use rustix::fs::{Mode, OFlags, ResolveFlags, open as open_path, openat2};
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open as open_path, openat2};
     use rustix::io::Errno;
 
     /// The kernel gives up on a walk that raced with a rename, and asks to try again.
@@ -72,6 +81,20 @@ mod linux {
             }
             result => result.map_err(io::Error::from),
         }
+    }
+
+    pub(super) fn is_known_absent(root: &Path, relative: &Path) -> bool {
+        let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let any = OFlags::PATH | OFlags::CLOEXEC;
+        let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
+        let Ok(root) = openat2(CWD, root, directory, Mode::empty(), ResolveFlags::CACHED) else {
+            return false;
+        };
+        !relative.as_os_str().is_empty()
+            && matches!(
+                openat2(&root, relative, any, Mode::empty(), beneath),
+                Err(Errno::NOENT | Errno::NOTDIR)
+            )
     }
 
     /// `ENOSYS` before Linux 5.6, `EPERM` in sandboxes that do not know the call.
@@ -192,6 +215,22 @@ mod tests {
     #[test]
     fn links_within_the_root_are_followed_and_others_are_not() {
         check(open);
+    }
+
+    #[test]
+    fn only_what_is_absent_is_known_to_be() {
+        let base = site();
+        let root = base.path().join("root");
+        for present in ["", "sub", "sub/inside", "relative", "absolute", "up"] {
+            assert!(!is_known_absent(&root, Path::new(present)), "{present}");
+        }
+        for absent in ["later", "sub/later"] {
+            // What the caches say about it depends on the file system, but not for longer than it is true.
+            let _ = open(&root, Path::new(absent));
+            let _ = is_known_absent(&root, Path::new(absent));
+            fs::write(root.join(absent), "").unwrap();
+            assert!(!is_known_absent(&root, Path::new(absent)), "{absent}");
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What a site of static files consists of and how it is served.
 
+use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode};
@@ -31,11 +33,13 @@ pub struct StaticFilesConfig {
     /// Suffixes to try, in order, without the dot, when there is no such file: `html` makes `/about`
     /// serve `about.html`. Default: none.
     pub extensions: Vec<String>,
+    /// Lists a directory that has no index, 10,000 names at most. Default: off.
+    pub listing: bool,
     /// What happens when there is no such file. Default: the request is handed back.
     pub absent: Absent,
-    /// The value of `Cache-Control`, also of a 304. Default: `public, max-age=0`, which makes browsers ask
-    /// each time whether the file has changed (and get a 304). See [`cache_control`].
-    pub cache_control: Option<HeaderValue>,
+    /// Default: `public, max-age=0`, which makes browsers ask each time whether the file has changed (and
+    /// get a 304).
+    pub cache_control: CachePolicy,
     /// Default: [`EntityTags::WeakStat`].
     pub entity_tags: EntityTags,
     /// Content codings for which a file beside the asked one may stand ready (`app.js.br` for `app.js`),
@@ -54,6 +58,9 @@ pub struct StaticFilesConfig {
     pub canonical: bool,
     /// Serves names with a colon, which on Windows name drives and streams. Default: on, but on Windows.
     pub colons: bool,
+    /// Requests that may wait for a disk at the same time; further ones get 503 with `Retry-After: 1`. What
+    /// is known to be absent, and a body that is being sent, do not count. Default: 1024.
+    pub max_pending: usize,
     /// What happens to methods other than `GET` and `HEAD`. Default: the request is handed back.
     pub other_methods: OtherMethods,
 }
@@ -69,8 +76,9 @@ impl StaticFilesConfig {
             index: true,
             index_file: "index.html".to_owned(),
             extensions: Vec::new(),
+            listing: false,
             absent: Absent::HandBack,
-            cache_control: Some(cache_control(Duration::ZERO, false)),
+            cache_control: cache_control(Duration::ZERO, false).into(),
             entity_tags: EntityTags::default(),
             precompressed: vec![ContentCoding::Br, ContentCoding::Zstd, ContentCoding::Gzip],
             ranges: Some(RangePolicy::default()),
@@ -79,6 +87,7 @@ impl StaticFilesConfig {
             symbolic_links: SymbolicLinks::WithinRoot,
             canonical: false,
             colons: !cfg!(windows),
+            max_pending: 1024,
             other_methods: OtherMethods::HandBack,
         }
     }
@@ -89,13 +98,53 @@ impl StaticFilesConfig {
     pub fn file_server(root: impl Into<PathBuf>) -> Self {
         Self {
             absent: Absent::NotFound,
-            cache_control: None,
+            cache_control: CachePolicy::Omit,
             precompressed: Vec::new(),
             dotfiles: Dotfiles::Serve,
             canonical: true,
             colons: false,
             other_methods: OtherMethods::Refuse,
             ..Self::new(root)
+        }
+    }
+}
+
+/// The `Cache-Control` of files, and of the 304 in their place.
+#[derive(Clone)]
+pub enum CachePolicy {
+    /// None.
+    Omit,
+    /// The same for all; [`cache_control`] makes the usual ones.
+    Fixed(HeaderValue),
+    /// What the function says for a file (path relative to the root); `None` omits the field.
+    Custom(CacheFunction),
+}
+
+/// See [`CachePolicy::Custom`].
+pub type CacheFunction = Arc<dyn Fn(&Path) -> Option<HeaderValue> + Send + Sync>;
+
+impl CachePolicy {
+    pub(super) fn of(&self, file: &Path) -> Option<HeaderValue> {
+        match self {
+            Self::Omit => None,
+            Self::Fixed(value) => Some(value.clone()),
+            Self::Custom(function) => function(file),
+        }
+    }
+}
+
+impl From<HeaderValue> for CachePolicy {
+    fn from(value: HeaderValue) -> Self {
+        Self::Fixed(value)
+    }
+}
+
+impl fmt::Debug for CachePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Omit => f.write_str("Omit"),
+            Self::Fixed(value) => f.debug_tuple("Fixed").field(value).finish(),
+            Self::Custom(_) => f.write_str("Custom"),
         }
     }
 }

@@ -16,10 +16,12 @@ pub mod conditional;
 mod config;
 mod content;
 mod etag;
+mod listing;
 mod media_type;
 mod multipart;
 pub mod path;
 mod pattern;
+mod pending;
 pub mod range;
 mod section;
 mod serve_file;
@@ -34,19 +36,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use self::config::{
-    Absent, Dotfiles, OtherMethods, StaticFilesConfig, StaticFilesError, SymbolicLinks,
-    cache_control,
+    Absent, CacheFunction, CachePolicy, Dotfiles, OtherMethods, StaticFilesConfig,
+    StaticFilesError, SymbolicLinks, cache_control,
 };
 pub use self::content::{Content, serve_content};
 pub use self::etag::{EntityTag, InvalidEntityTag};
 pub use self::media_type::MediaTypes;
+use self::pending::Pending;
 pub use self::range::{MultiRange, RangePolicy};
 pub use self::section::{StaticSection, StaticSectionError};
 pub use self::serve_file::serve_file;
 use self::site::Site;
 pub use self::tags::{EntityTags, TagFunction};
 use crate::request::Request;
-use crate::response::Response;
+use crate::response::{Response, overloaded};
 use crate::stage::{BoxFuture, Handler};
 
 /// A [`Handler`] for the files below a directory, by `GET` and `HEAD`.
@@ -70,6 +73,7 @@ use crate::stage::{BoxFuture, Handler};
 #[derive(Debug, Clone)]
 pub struct StaticFiles {
     site: Arc<Site>,
+    pending: Pending,
 }
 
 impl StaticFiles {
@@ -80,8 +84,9 @@ impl StaticFiles {
     /// [`StaticFilesError`] if the root, or where a pattern begins, is no directory that can be read now, a
     /// pattern is malformed, or the fallback of a single-page application is no file.
     pub fn new(config: StaticFilesConfig) -> Result<Self, StaticFilesError> {
+        let pending = Pending::new(config.max_pending);
         let site = Arc::new(Site::new(config)?);
-        Ok(Self { site })
+        Ok(Self { site, pending })
     }
 }
 
@@ -110,10 +115,18 @@ impl Handler for StaticFiles {
     fn handle(&self, request: Request) -> BoxFuture<'_, ControlFlow<Response, Request>> {
         let site = Arc::clone(&self.site);
         Box::pin(async move {
-            if !site.accepts(&request) {
+            if !site.accepts(&request) || site.surely_hands_back(&request) {
                 return ControlFlow::Continue(request);
             }
-            match tokio::task::spawn_blocking(move || site.answer(request)).await {
+            let Some(place) = self.pending.try_take() else {
+                let text = "Service unavailable, too many requests for files\n";
+                return ControlFlow::Break(overloaded(text));
+            };
+            let answering = tokio::task::spawn_blocking(move || {
+                let _place = place;
+                site.answer(request)
+            });
+            match answering.await {
                 Ok(outcome) => outcome,
                 Err(error) => ControlFlow::Break(content::unreadable(&io::Error::other(error), "")),
             }

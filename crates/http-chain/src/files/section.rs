@@ -7,7 +7,7 @@ use base::units;
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::config::{Absent, StaticFilesConfig, cache_control};
+use super::config::{Absent, CachePolicy, StaticFilesConfig, cache_control};
 
 /// The section after checking; the names are those of its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,9 +124,10 @@ impl StaticSection {
                 status: *status,
             },
         };
-        let cache_control = self
-            .cache_control
-            .then(|| cache_control(self.max_age, self.immutable));
+        let cache_control = match self.cache_control {
+            true => cache_control(self.max_age, self.immutable).into(),
+            false => CachePolicy::Omit,
+        };
         StaticFilesConfig {
             files: self.files.clone(),
             ignore: self.ignore.clone(),
@@ -357,7 +358,10 @@ mod tests {
         assert_eq!(section.before.as_deref(), Some("authentication"));
         let config = section.config(Path::new("/app"));
         assert_eq!(config.absent, Absent::HandBack);
-        assert_eq!(config.cache_control.unwrap(), "public, max-age=0");
+        assert_eq!(
+            config.cache_control.of(Path::new("a")).unwrap(),
+            "public, max-age=0"
+        );
     }
 
     #[test]
@@ -381,13 +385,16 @@ mod tests {
         };
         assert_eq!(config.absent, page);
         assert_eq!(
-            config.cache_control.unwrap(),
+            config.cache_control.of(Path::new("a")).unwrap(),
             "public, max-age=86400, immutable"
         );
         let seconds = |value: Value| read(json!({ "maxAge": value })).unwrap().max_age.as_secs();
         assert_eq!((seconds(json!(60_000)), seconds(json!("60000"))), (60, 60));
         let off = read(json!({ "cacheControl": false })).unwrap();
-        assert_eq!(off.config(Path::new("/app")).cache_control, None);
+        assert!(matches!(
+            off.config(Path::new("/app")).cache_control,
+            CachePolicy::Omit
+        ));
     }
 
     #[test]

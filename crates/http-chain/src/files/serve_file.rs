@@ -70,7 +70,7 @@ fn answer(request: &Request, path: &Path) -> io::Result<Response> {
 }
 
 fn open(path: &Path) -> io::Result<Option<File>> {
-    match beneath::open_anywhere(path, Path::new("")) {
+    match beneath::open_anywhere(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if is_absence(&error) => Ok(None),
         Err(error) => Err(error),

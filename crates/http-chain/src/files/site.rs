@@ -14,6 +14,7 @@ use super::config::{
     Absent, Dotfiles, OtherMethods, StaticFilesConfig, StaticFilesError, SymbolicLinks,
 };
 use super::content::{Content, unreadable};
+use super::listing;
 use super::media_type::OCTET_STREAM;
 use super::path::{self, SitePath};
 use super::pattern::{self, Layer};
@@ -40,6 +41,8 @@ enum Lookup {
     File(Box<Found>),
     /// The file or directory has another URL.
     Moved(Moved),
+    /// The names in a directory without an index.
+    Listing(Vec<String>),
     Absent,
 }
 
@@ -99,6 +102,28 @@ impl Site {
             && self.below_prefix(request.pathname()).is_some()
     }
 
+    /// Whether a request will be handed back, as far as that is known without waiting for a disk. Every
+    /// `GET` of a resource behind the files passes here: 1.6 µs against 25 for the way to another thread and
+    /// back.
+    pub(super) fn surely_hands_back(&self, request: &Request) -> bool {
+        if self.config.absent != Absent::HandBack
+            || self.config.symbolic_links != SymbolicLinks::WithinRoot
+        {
+            return false;
+        }
+        let below = self.below_prefix(request.pathname()).unwrap_or_default();
+        let Ok(path) = path::decode(below, self.config.colons) else {
+            return true;
+        };
+        let is_absent = |name: &Path| beneath::is_known_absent(&self.config.root, name);
+        self.layers.iter().all(|layer| {
+            let name = layer.base.join(&path.relative);
+            let mut extensions = self.config.extensions.iter();
+            is_absent(&name)
+                && extensions.all(|extension| is_absent(&with_suffix(&name, extension)))
+        })
+    }
+
     /// Answers a request that the site accepts, or hands it back. Blocks.
     pub(super) fn answer(&self, request: Request) -> ControlFlow<Response, Request> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -140,6 +165,10 @@ impl Site {
                     return self.serve(request, *found, StatusCode::OK).map(Some);
                 }
                 Lookup::Moved(moved) => return Ok(Some(redirect(request, moved))),
+                Lookup::Listing(names) => {
+                    let pathname = request.original_pathname();
+                    return Ok(Some(listing::page(request.method(), pathname, names)));
+                }
                 Lookup::Absent => {}
             }
         }
@@ -166,18 +195,14 @@ impl Site {
             if self.is_served(layer, &found) {
                 return Ok(self.file_by_name(found, path));
             }
-            if found.metadata.is_dir() && self.config.index {
-                let index = self.open(&name.join(&self.config.index_file))?;
-                match index.filter(|index| self.is_served(layer, index)) {
-                    Some(index) if path.names_directory => {
-                        return Ok(Lookup::File(Box::new(index)));
-                    }
-                    Some(_) => return Ok(Lookup::Moved(Moved::Directory)),
-                    None => {}
+            if found.metadata.is_dir() {
+                match self.look_into(layer, &found, path)? {
+                    Lookup::Absent => {}
+                    lookup => return Ok(lookup),
                 }
             }
         }
-        if path.names_directory {
+        if path.names_directory || path.relative.as_os_str().is_empty() {
             return Ok(Lookup::Absent);
         }
         for extension in &self.config.extensions {
@@ -187,6 +212,39 @@ impl Site {
             }
         }
         Ok(Lookup::Absent)
+    }
+
+    /// What a directory shows: its index, else its names, if either is on.
+    fn look_into(&self, layer: &Layer, found: &Found, path: &SitePath) -> io::Result<Lookup> {
+        if self.config.index {
+            let index = self.open(&found.name.join(&self.config.index_file))?;
+            match index.filter(|index| self.is_served(layer, index)) {
+                Some(index) if path.names_directory => return Ok(Lookup::File(Box::new(index))),
+                Some(_) => return Ok(Lookup::Moved(Moved::Directory)),
+                None => {}
+            }
+        }
+        match (self.config.listing, path.names_directory) {
+            (false, _) => Ok(Lookup::Absent),
+            (true, false) => Ok(Lookup::Moved(Moved::Directory)),
+            (true, true) => self.list(layer, found).map(Lookup::Listing),
+        }
+    }
+
+    /// What may be asked for in a directory; links that lead nowhere are left out.
+    fn list(&self, layer: &Layer, directory: &Found) -> io::Result<Vec<String>> {
+        let mut listed = Vec::new();
+        for name in listing::names(&directory.file)? {
+            if name.starts_with('.') && self.config.dotfiles != Dotfiles::Serve {
+                continue;
+            }
+            match self.open(&directory.name.join(&name))? {
+                Some(found) if found.metadata.is_dir() => listed.push(format!("{name}/")),
+                Some(found) if self.is_served(layer, &found) => listed.push(name),
+                _ => {}
+            }
+        }
+        Ok(listed)
     }
 
     fn file_by_name(&self, found: Found, path: &SitePath) -> Lookup {
@@ -210,7 +268,7 @@ impl Site {
     fn open(&self, relative: &Path) -> io::Result<Option<Found>> {
         let opened = match self.config.symbolic_links {
             SymbolicLinks::WithinRoot => beneath::open(&self.config.root, relative),
-            SymbolicLinks::Anywhere => beneath::open_anywhere(&self.config.root, relative),
+            SymbolicLinks::Anywhere => beneath::open_anywhere(&self.config.root.join(relative)),
         };
         let file = match opened {
             Ok(file) => file,
@@ -228,6 +286,7 @@ impl Site {
 
     fn serve(&self, request: &Request, found: Found, status: StatusCode) -> io::Result<Response> {
         let media_type = self.config.media_types.of(&found.name);
+        let original = found.name.clone();
         let siblings = self.siblings(&found)?;
         let varies = !siblings.is_empty();
         let (found, coding) = choose(request, found, siblings);
@@ -239,7 +298,7 @@ impl Site {
         if let Some(tag) = tag {
             content = content.etag(tag);
         }
-        for (name, value) in self.standing_headers() {
+        for (name, value) in self.standing_headers(&original) {
             content = content.header(name, value);
         }
         if varies {
@@ -253,14 +312,14 @@ impl Site {
         content.answer(request.method(), request.headers(), status)
     }
 
-    fn standing_headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    fn standing_headers(&self, file: &Path) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         // A script or style sheet must not be made of a file that is neither, nor an address with
         // secrets be told to other sites.
         let fixed = [
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (header::REFERRER_POLICY, "same-origin"),
         ];
-        let cache_control = self.config.cache_control.clone();
+        let cache_control = self.config.cache_control.of(file);
         fixed
             .map(|(name, value)| (name, HeaderValue::from_static(value)))
             .into_iter()

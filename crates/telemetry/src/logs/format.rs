@@ -1,24 +1,25 @@
 //! Events as lines.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use serde_json::{Map, Value, json};
-use time::OffsetDateTime;
+use tracing::Event;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Metadata, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
-use tracing_subscriber::registry::LookupSpan;
 
-use super::sink::DroppedLine;
-use super::{LogFormat, LogLevel};
+use super::routes::TAG_FIELD;
+use super::stamp::Stamp;
+use super::{LogFormat, LogLevel, json};
 
 /// Names of threads that the log shows under another name: `motet-worker-3` is `http/3`.
 const THREAD_NAMES: [(&str, &str); 1] = [("motet-worker", "http")];
 
 /// Crates whose events are the program's own: a tag would say nothing.
 const UNTAGGED: [&str; 3] = ["motet", "server", "telemetry"];
+
+/// The tag of lines about the log itself.
+const OWN_TAG: &str = "log";
 
 /// What surrounds the text of a line.
 #[derive(Debug, Clone, Copy)]
@@ -27,90 +28,86 @@ pub(crate) struct Layout {
     pub(crate) has_colors: bool,
 }
 
-/// Makes the lines of one destination.
-pub(crate) struct LineFormat {
-    format: LogFormat,
-    layout: Layout,
+/// An event and what is known about it.
+pub(crate) struct Line<'a> {
+    pub(crate) event: &'a Event<'a>,
+    pub(crate) level: LogLevel,
+    /// The component that it belongs to.
+    pub(crate) component: Option<&'a str>,
+    /// The tag that the configuration sets for that component.
+    pub(crate) configured_tag: Option<&'a str>,
+    /// The tag that the event brings.
+    pub(crate) event_tag: Option<&'a str>,
+    /// Names and fields of the spans around it, outermost first.
+    pub(crate) spans: Vec<(&'static str, String)>,
 }
 
-impl LineFormat {
-    pub(crate) fn new(format: LogFormat, layout: Layout) -> Self {
-        Self { format, layout }
+impl<'a> Line<'a> {
+    /// The tags: first that of the configuration, then that of the event; if there is neither, the name of
+    /// the component; if there is none, of what the target names.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+        // An event that only says to which component it belongs needs no second tag.
+        let own = self
+            .event_tag
+            .filter(|tag| self.configured_tag.is_none() || self.component != Some(*tag));
+        let first = self.configured_tag.or(own);
+        let second = own.filter(|own| Some(*own) != first);
+        let first = first.or(self.component).map(tag_text);
+        let first = first.or_else(|| target_tag(self.event.metadata().target()));
+        first.into_iter().chain(second.map(tag_text))
     }
 }
 
-impl<S, N> FormatEvent<S, N> for LineFormat
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'w> FormatFields<'w> + 'static,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut out: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let spans = context
-            .event_scope()
-            .into_iter()
-            .flat_map(|scope| scope.from_root());
-        let spans = spans.map(|span| {
-            let extensions = span.extensions();
-            let fields = extensions.get::<FormattedFields<N>>();
-            let fields = fields.map_or("", |fields| fields.fields.as_str());
-            match fields.is_empty() {
-                true => span.name().to_owned(),
-                false => format!("{} {fields}", span.name()),
-            }
-        });
-        match self.format {
-            LogFormat::Text => write_text(&mut out, self.layout, event, spans),
-            LogFormat::Json => write_json(&mut out, event, spans.collect()),
+/// Writes one line with its line break.
+pub(crate) fn write_line(out: &mut String, format: LogFormat, layout: Layout, line: &Line<'_>) {
+    match format {
+        LogFormat::Text => write_text(out, layout, line),
+        LogFormat::Json => json::write_nested(out, line),
+        LogFormat::FlatJson => json::write_flat(out, line),
+    }
+}
+
+fn write_text(out: &mut String, layout: Layout, line: &Line<'_>) {
+    write_head(out, layout, line.level, line.tags());
+    out.push(':');
+    let mut fields = TextFields(Escaping(out));
+    for (name, text) in &line.spans {
+        fields.put(format_args!(" {name}"));
+        if !text.is_empty() {
+            fields.put(format_args!("{{{text}}}"));
         }
+        fields.put(format_args!(":"));
     }
+    line.event.record(&mut fields);
+    out.push('\n');
 }
 
-fn write_text(
-    out: &mut dyn Write,
-    layout: Layout,
-    event: &Event<'_>,
-    spans: impl Iterator<Item = String>,
-) -> fmt::Result {
-    let metadata = event.metadata();
-    write_head(out, layout, LogLevel::of(metadata), tag(metadata))?;
-    let mut line = Escaping(out);
-    for span in spans {
-        write!(line, " [{span}]")?;
-    }
-    line.write_char(':')?;
-    let mut fields = TextFields {
-        line,
-        result: Ok(()),
-    };
-    event.record(&mut fields);
-    fields.result?;
-    out.write_char('\n')
-}
-
-/// `time [thread] [level] [tag]`
-fn write_head(
-    out: &mut dyn Write,
+/// `time [thread] [level] [tag]…`
+fn write_head<'a>(
+    out: &mut String,
     layout: Layout,
     level: LogLevel,
-    tag: Option<&str>,
-) -> fmt::Result {
+    tags: impl Iterator<Item = Cow<'a, str>>,
+) {
     if layout.has_time {
-        write_time(out, OffsetDateTime::now_utc())?;
-        out.write_char(' ')?;
+        out.push_str(Stamp::of(SystemTime::now()).as_str());
+        out.push(' ');
     }
-    write!(out, "[{}] ", this_thread())?;
+    out.push('[');
+    out.push_str(&this_thread());
+    out.push_str("] [");
     match color(level) {
-        Some(color) if layout.has_colors => write!(out, "\x1b[{color}m[{level}]\x1b[0m")?,
-        _ => write!(out, "[{level}]")?,
+        Some(color) if layout.has_colors => {
+            // Writing to a string does not fail.
+            let _ = write!(out, "\x1b[{color}m{level}\x1b[0m");
+        }
+        _ => out.push_str(level.as_str()),
     }
-    match tag {
-        Some(tag) => write!(Escaping(out), " [{}]", Dashed(tag)),
-        None => Ok(()),
+    out.push(']');
+    for tag in tags {
+        out.push_str(" [");
+        out.push_str(&tag);
+        out.push(']');
     }
 }
 
@@ -125,43 +122,29 @@ fn color(level: LogLevel) -> Option<u8> {
     }
 }
 
-/// ISO 8601 in UTC with milliseconds.
-fn write_time(out: &mut dyn Write, at: OffsetDateTime) -> fmt::Result {
-    write!(
-        out,
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        at.year(),
-        u8::from(at.month()),
-        at.day(),
-        at.hour(),
-        at.minute(),
-        at.second(),
-        at.millisecond(),
-    )
-}
-
-/// The part of a target that names what logs: `http` of `http`, `core_listener` of
+/// The part of a target that names what logs: `http` of `http`, `core-listener` of
 /// `core_listener::engine::http1`, `mqtt` of `proto_mqtt::session`.
-fn tag<'m>(metadata: &Metadata<'m>) -> Option<&'m str> {
-    let target = metadata.target();
+fn target_tag(target: &str) -> Option<Cow<'_, str>> {
     let root = target.split("::").next().unwrap_or(target);
     let root = root.strip_prefix("proto_").unwrap_or(root);
-    (!UNTAGGED.contains(&root)).then_some(root)
+    let is_told = !root.is_empty() && !UNTAGGED.contains(&root);
+    is_told.then(|| match root.contains('_') {
+        true => root.replace('_', "-").into(),
+        false => tag_text(root),
+    })
 }
 
-/// The name of a crate as people write it.
-struct Dashed<'a>(&'a str);
-
-impl fmt::Display for Dashed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .chars()
-            .try_for_each(|character| f.write_char(if character == '_' { '-' } else { character }))
+/// A tag must not end the brackets around it.
+fn tag_text(tag: &str) -> Cow<'_, str> {
+    let is_bad = |character: char| matches!(character, '[' | ']') || character.is_control();
+    match tag.contains(is_bad) {
+        true => tag.replace(is_bad, "_").into(),
+        false => tag.into(),
     }
 }
 
 /// The name of this thread as `name/number`.
-fn this_thread() -> Arc<str> {
+pub(crate) fn this_thread() -> Arc<str> {
     thread_local! {
         static NAME: Arc<str> = thread_name(std::thread::current().name().unwrap_or("thread")).into();
     }
@@ -177,152 +160,107 @@ fn thread_name(name: &str) -> String {
     let (base, number) = numbered.unwrap_or((name, "0"));
     let shown = THREAD_NAMES.iter().find(|(known, _)| *known == base);
     let shown = shown.map_or(base, |(_, shown)| *shown);
-    format!("{shown}/{number}")
+    format!("{}/{number}", tag_text(shown))
 }
 
 /// Keeps a line one line, and a terminal from obeying what a peer sent: control characters are written as
 /// escapes.
-struct Escaping<'a>(&'a mut dyn Write);
+struct Escaping<'a>(&'a mut String);
 
 impl Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Most text has no byte that could be part of a control character.
+        if text
+            .bytes()
+            .all(|byte| byte >= 0x20 && byte != 0x7F && byte != 0xC2)
+        {
+            self.0.push_str(text);
+            return Ok(());
+        }
         let is_control = |character: char| character.is_control() && character != '\t';
         let mut rest = text;
         while let Some(at) = rest.find(is_control) {
             let (plain, tail) = rest.split_at(at);
-            self.0.write_str(plain)?;
+            self.0.push_str(plain);
             let mut characters = tail.chars();
-            if let Some(control) = characters.next() {
-                write!(self.0, "{}", control.escape_default())?;
-            }
+            self.0
+                .extend(characters.next().into_iter().flat_map(char::escape_default));
             rest = characters.as_str();
         }
-        self.0.write_str(rest)
+        self.0.push_str(rest);
+        Ok(())
     }
 }
 
 /// Appends the message as it is and the other fields as `name=value`.
-struct TextFields<'a> {
-    line: Escaping<'a>,
-    result: fmt::Result,
+struct TextFields<'a>(Escaping<'a>);
+
+impl TextFields<'_> {
+    fn put(&mut self, text: fmt::Arguments<'_>) {
+        // A value whose formatting fails is cut; the line goes on.
+        let _ = self.0.write_fmt(text);
+    }
 }
 
 impl Visit for TextFields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let written = match field.name() {
-            "message" => write!(self.line, " {value:?}"),
-            name => write!(self.line, " {name}={value:?}"),
-        };
-        self.result = self.result.and(written);
+        match field.name() {
+            "message" => self.put(format_args!(" {value:?}")),
+            TAG_FIELD => {}
+            name => self.put(format_args!(" {name}={value:?}")),
+        }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
-            "message" => self.record_debug(field, &format_args!("{value}")),
+            "message" => self.put(format_args!(" {value}")),
             _ => self.record_debug(field, &value),
         }
     }
 }
 
-fn write_json(out: &mut dyn Write, event: &Event<'_>, spans: Vec<String>) -> fmt::Result {
-    let mut fields = JsonFields::default();
-    event.record(&mut fields);
-    let metadata = event.metadata();
-    let tag = tag(metadata).map(|tag| Dashed(tag).to_string());
-    let mut line = json_head(LogLevel::of(metadata), tag);
-    line.insert("target".to_owned(), metadata.target().into());
-    line.insert("message".to_owned(), fields.message.into());
-    if !fields.others.is_empty() {
-        line.insert("fields".to_owned(), fields.others.into());
-    }
-    if !spans.is_empty() {
-        line.insert("spans".to_owned(), spans.into());
-    }
-    writeln!(out, "{}", Value::Object(line))
-}
+/// The fields of a span as text: `client=7 name="a"`.
+#[derive(Debug, Default)]
+pub(crate) struct SpanText(String);
 
-fn json_head(level: LogLevel, tag: Option<String>) -> Map<String, Value> {
-    let mut time = String::with_capacity(24);
-    // Writing to a string does not fail.
-    let _ = write_time(&mut time, OffsetDateTime::now_utc());
-    let mut line = Map::new();
-    line.insert("ts".to_owned(), time.into());
-    line.insert("thread".to_owned(), (&*this_thread()).into());
-    line.insert("level".to_owned(), level.as_str().into());
-    if let Some(tag) = tag {
-        line.insert("tag".to_owned(), tag.into());
-    }
-    line
-}
-
-/// Numbers and booleans keep their type; everything else is text.
-#[derive(Default)]
-struct JsonFields {
-    message: String,
-    others: Map<String, Value>,
-}
-
-impl JsonFields {
-    fn put(&mut self, field: &Field, value: Value) {
-        self.others.insert(field.name().to_owned(), value);
+impl SpanText {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
-impl Visit for JsonFields {
+impl Visit for SpanText {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        match field.name() {
-            "message" => self.message = format!("{value:?}"),
-            _ => self.put(field, format!("{value:?}").into()),
-        }
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "message" => self.message = value.to_owned(),
-            _ => self.put(field, value.into()),
-        }
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, value.into());
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, value.into());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, value.into());
+        let separator = if self.0.is_empty() { "" } else { " " };
+        // Writing to a string fails only when the value does; then its text is cut.
+        let _ = match field.name() {
+            "message" => write!(self.0, "{separator}{value:?}"),
+            name => write!(self.0, "{separator}{name}={value:?}"),
+        };
     }
 }
 
-/// The line a destination gets after lines for it were lost.
-pub(crate) fn dropped_line(format: LogFormat, has_time: bool) -> DroppedLine {
-    Box::new(move |lines, reason| {
-        let message = format!("{lines} log lines were lost: {reason}");
-        match format {
-            LogFormat::Text => {
-                let layout = Layout {
-                    has_time,
-                    has_colors: false,
-                };
-                let mut line = String::new();
-                // Writing to a string does not fail.
-                let _ = write_head(&mut line, layout, LogLevel::Warn, Some("log"));
-                line + ": " + &message + "\n"
-            }
-            LogFormat::Json => {
-                let mut line = json_head(LogLevel::Warn, Some("log".to_owned()));
-                line.insert("message".to_owned(), json!(message));
-                line.insert("fields".to_owned(), json!({ "lost": lines }));
-                Value::Object(line).to_string() + "\n"
-            }
-        }
-    })
+/// A warning of the log about itself, for instance that `lost` lines are missing.
+pub(crate) fn own_line(
+    format: LogFormat,
+    has_time: bool,
+    message: &str,
+    lost: Option<u64>,
+) -> String {
+    let mut line = String::new();
+    if format == LogFormat::Text {
+        let layout = Layout {
+            has_time,
+            has_colors: false,
+        };
+        let tags = std::iter::once(OWN_TAG.into());
+        write_head(&mut line, layout, LogLevel::Warn, tags);
+        let _ = write!(Escaping(&mut line), ": {message}");
+        line.push('\n');
+        return line;
+    }
+    json::write_own(&mut line, OWN_TAG, message, lost);
+    line
 }
 
 #[cfg(test)]
@@ -350,10 +288,13 @@ mod tests {
     }
 
     #[test]
-    fn the_time_has_milliseconds_and_is_utc() {
-        let at = OffsetDateTime::from_unix_timestamp_nanos(1_770_106_302_007_999_999).unwrap();
-        let mut out = String::new();
-        write_time(&mut out, at).unwrap();
-        assert_eq!(out, "2026-02-03T08:11:42.007Z");
+    fn a_tag_stays_between_its_brackets() {
+        assert_eq!(tag_text("a] [b\n"), "a_ _b_");
+        assert_eq!(
+            target_tag("core_listener::engine").unwrap(),
+            "core-listener"
+        );
+        assert_eq!(target_tag("proto_mqtt::session").unwrap(), "mqtt");
+        assert_eq!(target_tag("server::compose"), None);
     }
 }

@@ -34,7 +34,8 @@ macro_rules! notify {
 /// assert_eq!("loud".parse::<LogLevel>().unwrap_err().to_string(),
 ///     "'loud' is no level: expected trace, debug, info, warn, error, fatal or notify");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Every step.
     Trace,

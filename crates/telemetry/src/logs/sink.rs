@@ -1,42 +1,91 @@
 //! One destination: a bounded queue of bytes and the thread that empties it.
 
+use std::collections::VecDeque;
 use std::io::{self, Stderr, Stdout, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tracing::Metadata;
-use tracing_subscriber::fmt::MakeWriter;
-
-use super::{FLUSH_TIMEOUT, LogLevel, LogLimits};
+use super::config::FileSettings;
+use super::format::own_line;
+use super::{FLUSH_TIMEOUT, LogFormat, LogLimits};
 
 /// What the thread writes to.
 pub(crate) trait Destination: Send + 'static {
     /// Writes all of `lines`.
     fn write(&mut self, lines: &[u8]) -> io::Result<()>;
 
-    /// Opens the destination again, where that means something.
-    fn reopen(&mut self) -> io::Result<()> {
+    /// The line that says how many lines are missing, and why.
+    fn lost_line(&self, lines: u64, reason: &str) -> String;
+
+    /// Does what its owner asks for; what means nothing to this destination is done at once.
+    fn handle(&mut self, command: Command) -> io::Result<()>;
+
+    /// When it wants [`handle_timeout`](Self::handle_timeout) to be called though there are no lines.
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    fn handle_timeout(&mut self) {}
+
+    /// Files put aside since the start.
+    fn rotations(&self) -> u64 {
+        0
+    }
+}
+
+/// What the owner of a destination can ask for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Open the path again.
+    Reopen,
+    /// Put the file aside now, unless it is empty.
+    Rotate,
+    /// Go on with other settings; the path is the same.
+    Configure(FileSettings),
+    /// Write what the destination itself has to say in this form.
+    Format(LogFormat),
+}
+
+/// Standard output or standard error.
+pub(crate) struct Stream<W> {
+    writer: W,
+    format: LogFormat,
+}
+
+impl Stream<Stdout> {
+    pub(crate) fn output(format: LogFormat) -> Self {
+        let writer = io::stdout();
+        Self { writer, format }
+    }
+}
+
+impl Stream<Stderr> {
+    pub(crate) fn error(format: LogFormat) -> Self {
+        let writer = io::stderr();
+        Self { writer, format }
+    }
+}
+
+impl<W: Write + Send + 'static> Destination for Stream<W> {
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.writer.write_all(lines)?;
+        self.writer.flush()
+    }
+
+    fn lost_line(&self, lines: u64, reason: &str) -> String {
+        let message = format!("{lines} log lines were lost: {reason}");
+        own_line(self.format, false, &message, Some(lines))
+    }
+
+    fn handle(&mut self, command: Command) -> io::Result<()> {
+        if let Command::Format(format) = command {
+            self.format = format;
+        }
         Ok(())
     }
 }
-
-impl Destination for Stdout {
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.write_all(lines)?;
-        self.flush()
-    }
-}
-
-impl Destination for Stderr {
-    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.write_all(lines)
-    }
-}
-
-/// The line that says how many lines are missing, and why.
-pub(crate) type DroppedLine = Box<dyn Fn(u64, &str) -> String + Send>;
 
 /// A destination with its queue. Dropping it writes what waits and ends the thread.
 pub(crate) struct Sink {
@@ -45,7 +94,6 @@ pub(crate) struct Sink {
 }
 
 struct Shared {
-    limits: LogLimits,
     state: Mutex<State>,
     /// There is something to do for the thread.
     work: Condvar,
@@ -53,20 +101,41 @@ struct Shared {
     progress: Condvar,
 }
 
-#[derive(Default)]
 struct State {
+    limits: LogLimits,
     waiting: Vec<u8>,
     waiting_lines: u64,
     /// Bytes ever put into `waiting`, and bytes the thread is done with.
     queued: u64,
     done: u64,
-    /// Lines dropped since the destination was last told, and ever.
+    /// Lines dropped since the destination was last told.
     dropped: u64,
-    lost: u64,
+    totals: Totals,
     /// Somebody waited for room in vain, and nothing has moved since.
     is_stalled: bool,
-    reopen: Option<SyncSender<io::Result<()>>>,
+    /// The thread sleeps. Waking it is a system call, which most lines save.
+    is_idle: bool,
+    commands: VecDeque<(Command, SyncSender<io::Result<()>>)>,
     is_closed: bool,
+}
+
+/// What a destination has done since its start.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Totals {
+    /// Lines that it did not get or could not write.
+    pub(crate) lost: u64,
+    /// Bytes written.
+    pub(crate) bytes: u64,
+    /// Files put aside.
+    pub(crate) rotations: u64,
+}
+
+impl std::ops::AddAssign for Totals {
+    fn add_assign(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.bytes += other.bytes;
+        self.rotations += other.rotations;
+    }
 }
 
 /// What the thread takes out at once.
@@ -74,7 +143,7 @@ struct Work {
     lines: u64,
     bytes: u64,
     dropped: u64,
-    reopen: Option<SyncSender<io::Result<()>>>,
+    commands: VecDeque<(Command, SyncSender<io::Result<()>>)>,
 }
 
 impl Sink {
@@ -83,17 +152,15 @@ impl Sink {
         name: &str,
         destination: impl Destination,
         limits: LogLimits,
-        dropped_line: DroppedLine,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            limits,
-            state: Mutex::default(),
+            state: Mutex::new(State::new(limits)),
             work: Condvar::new(),
             progress: Condvar::new(),
         });
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn({
             let shared = Arc::clone(&shared);
-            move || shared.run(destination, &dropped_line)
+            move || shared.run(destination)
         })?;
         Ok(Self {
             shared,
@@ -105,8 +172,13 @@ impl Sink {
         QueueWriter(Arc::clone(&self.shared))
     }
 
-    /// Waits until what was queued before is written; `false` if that takes longer than `timeout`.
+    /// Waits until what was queued before is written; `false` if that takes longer than `timeout`. The
+    /// thread of the destination, which would wait for itself, is not made to wait.
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
+        let own = self.thread.as_ref().map(|thread| thread.thread().id());
+        if own == Some(std::thread::current().id()) {
+            return false;
+        }
         let state = self.shared.state();
         let until = state.queued;
         let waited = self
@@ -118,17 +190,23 @@ impl Sink {
         !waited.timed_out()
     }
 
-    /// Writes what waits to the destination as it is, and opens it again. `None` if that takes longer than
-    /// `timeout`.
-    pub(crate) fn reopen(&self, timeout: Duration) -> Option<io::Result<()>> {
+    /// Writes what waits to the destination as it is, then lets it handle `command`. `None` if that takes
+    /// longer than `timeout`; it may still be done later.
+    pub(crate) fn ask(&self, command: Command, timeout: Duration) -> Option<io::Result<()>> {
         let (answer, answered) = sync_channel(1);
-        self.shared.state().reopen = Some(answer);
+        let mut state = self.shared.state();
+        state.commands.push_back((command, answer));
+        drop(state);
         self.shared.work.notify_one();
         answered.recv_timeout(timeout).ok()
     }
 
-    pub(crate) fn lost(&self) -> u64 {
-        self.shared.state().lost
+    pub(crate) fn set_limits(&self, limits: LogLimits) {
+        self.shared.state().limits = limits;
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        self.shared.state().totals
     }
 }
 
@@ -147,6 +225,30 @@ impl Drop for Sink {
     }
 }
 
+impl State {
+    fn new(limits: LogLimits) -> Self {
+        Self {
+            limits,
+            waiting: Vec::new(),
+            waiting_lines: 0,
+            queued: 0,
+            done: 0,
+            dropped: 0,
+            totals: Totals::default(),
+            is_stalled: false,
+            is_idle: false,
+            commands: VecDeque::new(),
+            is_closed: false,
+        }
+    }
+
+    /// Whether a line of `length` bytes finds no room. One line always fits, so that a limit below its
+    /// length does not silence it.
+    fn is_full(&self, length: usize) -> bool {
+        !self.waiting.is_empty() && self.waiting.len() + length > self.limits.queue_bytes
+    }
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -154,68 +256,92 @@ impl Shared {
 
     /// Queues one line, if need be after waiting for room for a bounded time.
     fn push(&self, line: &[u8]) {
-        let limits = self.limits;
-        // One line always fits, so that a limit below its length does not silence it.
-        let is_full = |state: &State| {
-            !state.waiting.is_empty() && state.waiting.len() + line.len() > limits.queue_bytes
-        };
         let mut state = self.state();
-        if is_full(&state) && !state.is_stalled {
+        if state.is_full(line.len()) && !state.is_stalled && !state.limits.max_wait.is_zero() {
+            let max_wait = state.limits.max_wait;
             let waited = self
                 .progress
-                .wait_timeout_while(state, limits.max_wait, |state| is_full(state));
+                .wait_timeout_while(state, max_wait, |state| state.is_full(line.len()));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            state.is_stalled = is_full(&state);
+            state.is_stalled = state.is_full(line.len());
         }
-        if is_full(&state) || state.is_closed {
+        if state.is_full(line.len()) || state.is_closed {
             state.dropped += 1;
-            state.lost += 1;
+            state.totals.lost += 1;
             return;
         }
         state.waiting.extend_from_slice(line);
         state.waiting_lines += 1;
         state.queued += line.len() as u64;
+        let is_asleep = std::mem::take(&mut state.is_idle);
         drop(state);
-        self.work.notify_one();
+        if is_asleep {
+            self.work.notify_one();
+        }
     }
 
-    fn run(&self, mut destination: impl Destination, dropped_line: &DroppedLine) {
+    fn run(&self, mut destination: impl Destination) {
         let mut lines = Vec::new();
         let mut failed = Failures::default();
-        while let Some(work) = self.take(&mut lines) {
-            if failed.lines + work.dropped > 0 {
+        while let Some(work) = self.take(&mut lines, destination.poll_timeout()) {
+            let missing = failed.lines + work.dropped;
+            if missing > 0 {
                 let reason = failed.reason.as_deref().unwrap_or("the queue was full");
-                let text = dropped_line(failed.lines + work.dropped, reason);
+                let text = destination.lost_line(missing, reason);
                 lines.extend_from_slice(text.as_bytes());
             }
-            match destination.write(&lines) {
-                Ok(()) => failed = Failures::default(),
-                Err(error) => {
-                    failed.lines += work.lines + work.dropped;
-                    failed.reason = Some(error.to_string());
-                    self.state().lost += work.lines;
-                }
+            let mut done = Totals::default();
+            match lines.is_empty() {
+                true => destination.handle_timeout(),
+                false => match destination.write(&lines) {
+                    Ok(()) => {
+                        failed = Failures::default();
+                        done.bytes = lines.len() as u64;
+                    }
+                    Err(error) => {
+                        failed.lines = missing + work.lines;
+                        failed.reason = Some(error.to_string());
+                        done.lost = work.lines;
+                    }
+                },
             }
             lines.clear();
             // One burst must not keep its memory for ever.
             lines.shrink_to(64 * 1024);
-            if let Some(answer) = work.reopen {
+            for (command, answer) in work.commands {
                 // Nobody listens any more when the caller ran out of time.
-                let _ = answer.send(destination.reopen());
+                let _ = answer.send(destination.handle(command));
             }
-            self.state().done += work.bytes;
+            let mut state = self.state();
+            state.totals += done;
+            state.totals.rotations = destination.rotations();
+            state.done += work.bytes;
+            drop(state);
             self.progress.notify_all();
         }
     }
 
-    /// Waits for something to do and moves the waiting lines into `lines`, which is empty. `None`: the end.
-    fn take(&self, lines: &mut Vec<u8>) -> Option<Work> {
-        let is_idle = |state: &mut State| {
-            state.waiting.is_empty() && state.reopen.is_none() && !state.is_closed
+    /// Waits for something to do, at most until `timeout`, and moves the waiting lines into `lines`, which
+    /// is empty. `None`: the end.
+    fn take(&self, lines: &mut Vec<u8>, timeout: Option<Instant>) -> Option<Work> {
+        let has_nothing = |state: &State| {
+            state.waiting.is_empty() && state.commands.is_empty() && !state.is_closed
         };
-        let state = self.work.wait_while(self.state(), is_idle);
-        let mut state = state.unwrap_or_else(PoisonError::into_inner);
-        if state.waiting.is_empty() && state.reopen.is_none() {
+        let mut state = self.state();
+        state.is_idle = has_nothing(&state);
+        let mut state = match timeout {
+            None => self.work.wait_while(state, |state| has_nothing(state)),
+            Some(timeout) => {
+                let left = timeout.saturating_duration_since(Instant::now());
+                self.work
+                    .wait_timeout_while(state, left, |state| has_nothing(state))
+                    .map(|(state, _)| state)
+                    .map_err(|error| PoisonError::new(error.into_inner().0))
+            }
+        }
+        .unwrap_or_else(PoisonError::into_inner);
+        state.is_idle = false;
+        if state.is_closed && state.waiting.is_empty() && state.commands.is_empty() {
             return None;
         }
         std::mem::swap(&mut state.waiting, lines);
@@ -224,7 +350,7 @@ impl Shared {
             lines: std::mem::take(&mut state.waiting_lines),
             bytes: lines.len() as u64,
             dropped: std::mem::take(&mut state.dropped),
-            reopen: state.reopen.take(),
+            commands: std::mem::take(&mut state.commands),
         };
         drop(state);
         self.progress.notify_all();
@@ -239,67 +365,14 @@ struct Failures {
     reason: Option<String>,
 }
 
-/// Puts lines into the queue; each write is one line.
+/// Puts lines into the queue.
 #[derive(Clone)]
 pub(crate) struct QueueWriter(Arc<Shared>);
 
-impl Write for QueueWriter {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+impl QueueWriter {
+    /// Queues one line, which has its line break.
+    pub(crate) fn push(&self, line: &[u8]) {
         self.0.push(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for QueueWriter {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-/// Standard output and standard error.
-pub(crate) struct StdStreams {
-    pub(crate) output: Sink,
-    pub(crate) error: Sink,
-    pub(crate) has_colors: bool,
-}
-
-impl StdStreams {
-    pub(crate) fn writer(&self) -> StreamWriter {
-        StreamWriter {
-            output: self.output.writer(),
-            error: self.error.writer(),
-        }
-    }
-
-    pub(crate) fn into_sinks(self) -> (Sink, Sink) {
-        (self.output, self.error)
-    }
-}
-
-/// Picks the stream by level.
-pub(crate) struct StreamWriter {
-    output: QueueWriter,
-    error: QueueWriter,
-}
-
-impl<'a> MakeWriter<'a> for StreamWriter {
-    type Writer = QueueWriter;
-
-    fn make_writer(&'a self) -> QueueWriter {
-        self.output.clone()
-    }
-
-    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> QueueWriter {
-        match LogLevel::of(metadata) {
-            LogLevel::Error | LogLevel::Fatal => self.error.clone(),
-            _ => self.output.clone(),
-        }
     }
 }
 
@@ -316,6 +389,14 @@ mod tests {
     }
 
     impl Destination for Gated {
+        fn lost_line(&self, lines: u64, reason: &str) -> String {
+            format!("lost {lines}: {reason}\n")
+        }
+
+        fn handle(&mut self, _: Command) -> io::Result<()> {
+            Ok(())
+        }
+
         fn write(&mut self, lines: &[u8]) -> io::Result<()> {
             self.permits.recv().unwrap_or(Ok(()))?;
             let text = String::from_utf8(lines.to_vec()).unwrap();
@@ -341,8 +422,7 @@ mod tests {
             queue_bytes,
             max_wait: Duration::from_millis(1),
         };
-        let dropped = Box::new(|lines, reason: &str| format!("lost {lines}: {reason}\n"));
-        let sink = Sink::start("test", gated, limits, dropped).unwrap();
+        let sink = Sink::start("test", gated, limits).unwrap();
         Fixture {
             sink,
             permits,
@@ -352,7 +432,7 @@ mod tests {
 
     /// Queues one line and waits until the thread has taken it and hangs in its write.
     fn occupy(fixture: &Fixture) {
-        fixture.sink.writer().write_all(b"first\n").unwrap();
+        fixture.sink.writer().push(b"first\n");
         let shared = &fixture.sink.shared;
         let taken = shared
             .progress
@@ -365,9 +445,9 @@ mod tests {
         let fixture = fixture(8);
         occupy(&fixture);
         for line in [b"aaaa\n", b"bbbb\n", b"cccc\n"] {
-            fixture.sink.writer().write_all(line).unwrap();
+            fixture.sink.writer().push(line);
         }
-        assert_eq!(fixture.sink.lost(), 2);
+        assert_eq!(fixture.sink.totals().lost, 2);
         fixture.permits.send(Ok(())).unwrap();
         fixture.permits.send(Ok(())).unwrap();
         assert_eq!(fixture.written.recv().unwrap(), "first\n");
@@ -382,17 +462,17 @@ mod tests {
     fn only_the_first_line_waits_for_a_destination_that_hangs() {
         let fixture = fixture(1);
         occupy(&fixture);
-        let mut writer = fixture.sink.writer();
-        writer.write_all(b"a\n").unwrap();
-        writer.write_all(b"b\n").unwrap();
+        let writer = fixture.sink.writer();
+        writer.push(b"a\n");
+        writer.push(b"b\n");
         assert!(fixture.sink.shared.state().is_stalled);
         let before = std::time::Instant::now();
         for _ in 0..10_000 {
-            writer.write_all(b"c\n").unwrap();
+            writer.push(b"c\n");
         }
         // Waiting 1 ms for each would take ten seconds.
         assert!(before.elapsed() < Duration::from_secs(5));
-        assert_eq!(fixture.sink.lost(), 10_001);
+        assert_eq!(fixture.sink.totals().lost, 10_001);
         drop(fixture.permits);
     }
 
@@ -402,11 +482,11 @@ mod tests {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         let reason = full.to_string();
         fixture.permits.send(Err(full)).unwrap();
-        fixture.sink.writer().write_all(b"gone\n").unwrap();
+        fixture.sink.writer().push(b"gone\n");
         assert!(fixture.sink.flush(FLUSH_TIMEOUT));
-        assert_eq!(fixture.sink.lost(), 1);
+        assert_eq!(fixture.sink.totals().lost, 1);
         fixture.permits.send(Ok(())).unwrap();
-        fixture.sink.writer().write_all(b"there\n").unwrap();
+        fixture.sink.writer().push(b"there\n");
         assert_eq!(
             fixture.written.recv().unwrap(),
             format!("there\nlost 1: {reason}\n")
@@ -422,9 +502,7 @@ mod tests {
         } = fixture(usize::MAX);
         drop(permits);
         for number in 0..1000 {
-            sink.writer()
-                .write_all(format!("{number}\n").as_bytes())
-                .unwrap();
+            sink.writer().push(format!("{number}\n").as_bytes());
         }
         drop(sink);
         let all: String = written.iter().collect();
