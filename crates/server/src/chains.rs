@@ -19,6 +19,8 @@ use store::Store;
 
 use crate::application::{Loaded, Site};
 use crate::config::{self, Config};
+use crate::health::{Health, HealthEndpoint};
+use crate::metrics::{Answered, Answerer, MetricsEndpoint, NobodyYet, ServerMetrics};
 
 /// Bytes of a body on the operations ports (`operations-api.md` §1).
 const OPERATIONS_BODY_BYTES: u64 = 1 << 30;
@@ -37,12 +39,27 @@ pub struct Parts<'a> {
     pub hub: Hub,
     /// MQTT over every transport; one, so that a client id is taken over from whichever it came by.
     pub broker: Arc<Broker>,
+    /// Numbers.
+    pub metrics: Arc<ServerMetrics>,
+    /// What probes are told.
+    pub health: Arc<Health>,
 }
 
 impl Parts<'_> {
     /// The check of credentials, by its contract.
     pub fn authenticator(&self) -> Arc<dyn Authenticator> {
-        Arc::clone(&self.directory) as Arc<dyn Authenticator>
+        let directory = Arc::clone(&self.directory) as Arc<dyn Authenticator>;
+        self.metrics.authenticator(directory)
+    }
+
+    /// Tells the metrics whom to ask.
+    pub fn tell_metrics(&self) {
+        let sources = self.metrics.sources();
+        sources.set_hub(self.hub.clone());
+        sources.set_broker(Arc::clone(&self.broker));
+        sources.set_directory(Arc::clone(&self.directory));
+        sources.set_store(Arc::clone(&self.store));
+        sources.set_health(Arc::clone(&self.health));
     }
 }
 
@@ -64,6 +81,9 @@ pub fn operations_ports() -> Ports {
 pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     let config = parts.config;
     let mut chains = Chains::default();
+    let authentication = authentication(parts);
+    // Outside the log and every limit: a probe is never logged, refused or kept waiting.
+    register_monitoring(&mut chains, parts, loaded, &authentication);
     if config.http.request_log.is_some() {
         // Outermost, so that every answer is logged, whoever gave it.
         chains.edge(
@@ -103,9 +123,12 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
         chains.last(
             Ports::application(),
             "static",
-            Stage::handler(static_files(site)?),
+            Stage::handler(Answered::by(Answerer::Static, static_files(site)?)),
         );
     }
+    // What no file answered and a gate refuses was refused before a handler saw it.
+    let unseen = Stage::handler(NobodyYet(Answerer::Nobody));
+    chains.last(Ports::application(), "unseen", unseen);
     // Preflights carry no credentials.
     if let Some(cors) = &config.http.cors {
         chains.last(
@@ -122,22 +145,71 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
             Stage::gate(Cors::new(CorsConfig::operations(origins))),
         );
     }
-    let trust = LocalTrust {
-        loopback: config.authentication.authorize_local,
-        unix_sockets: true,
-    };
-    let certificate_user = config.mtls.as_ref().map(|mtls| mtls.user.clone());
-    let authentication = Authentication::new(parts.authenticator())
-        .with_local_trust(trust)
-        .with_certificate_user(certificate_user.unwrap_or_default());
     chains.last(Ports::All, "authentication", Stage::wrap(authentication));
     register_resources(&mut chains, parts, loaded);
     chains.last(
         operations_ports(),
         "operations",
-        Stage::handler(operations(parts)),
+        Stage::handler(Answered::by(Answerer::Operations, operations(parts))),
     );
+    let unmatched = Stage::handler(NobodyYet(Answerer::Unmatched));
+    chains.last(Ports::All, "unmatched", unmatched);
     Ok(chains)
+}
+
+/// Who asks, by HTTP.
+fn authentication(parts: &Parts<'_>) -> Authentication {
+    let config = parts.config;
+    let trust = LocalTrust {
+        loopback: config.authentication.authorize_local,
+        unix_sockets: true,
+    };
+    let certificate_user = config.mtls.as_ref().map(|mtls| mtls.user.clone());
+    Authentication::new(parts.authenticator())
+        .with_local_trust(trust)
+        .with_certificate_user(certificate_user.unwrap_or_default())
+}
+
+/// Probes and numbers, on the ports they are configured for.
+fn register_monitoring(
+    chains: &mut Chains,
+    parts: &Parts<'_>,
+    loaded: &Loaded,
+    authentication: &Authentication,
+) {
+    let config = parts.config;
+    let probes = || HealthEndpoint::new(&parts.health, &config.health.text, authentication.clone());
+    let mut register_probes = |ports, probes| {
+        let probes = Answered::by(Answerer::Health, probes);
+        chains.edge(ports, "health", Stage::handler(probes));
+    };
+    register_probes(operations_ports(), probes());
+    if config.health.on_application_port {
+        let sites = loaded.sites.iter().map(|site| site.root.clone());
+        let beside = probes().beside_applications(Arc::clone(&parts.registry), sites.collect());
+        register_probes(Ports::application(), beside);
+    }
+    let mut ports = vec![operations_ports()];
+    if config.metrics.on_application_port {
+        ports.push(Ports::application());
+    }
+    for ports in ports {
+        let metrics = MetricsEndpoint::new(
+            &parts.metrics,
+            &config.metrics,
+            &parts.store,
+            config.storage.directory.clone(),
+            authentication.clone(),
+        );
+        let metrics = Stage::handler(Answered::by(Answerer::Metrics, metrics));
+        chains.edge(ports, "metrics", metrics);
+    }
+    // What follows is counted as refused at the edge until a handler takes it.
+    chains.edge(
+        Ports::All,
+        "unseen",
+        Stage::handler(NobodyYet(Answerer::Nobody)),
+    );
 }
 
 /// WebSocket and event streams look like GET to REST, so they come first.
@@ -166,10 +238,12 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
             });
         }
     }
+    let sources = parts.metrics.sources();
+    sources.set_web_sockets(web_sockets.clone());
     chains.last(
         Ports::application(),
         "websocket",
-        Stage::handler(web_sockets),
+        Stage::handler(Answered::by(Answerer::Resource, web_sockets)),
     );
     if loaded.rest {
         let sse = proto_sse::SseConfig {
@@ -178,7 +252,12 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
         };
         let sse = proto_sse::Sse::new(Arc::clone(&parts.registry), sse)
             .with_authenticator(parts.authenticator());
-        chains.last(Ports::application(), "sse", Stage::handler(sse));
+        sources.set_sse(sse.clone());
+        chains.last(
+            Ports::application(),
+            "sse",
+            Stage::handler(Answered::by(Answerer::Resource, sse)),
+        );
         let rest = rest::Rest::new(
             Arc::clone(&parts.registry),
             rest::RestConfig {
@@ -186,7 +265,11 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
                 ..rest::RestConfig::default()
             },
         );
-        chains.last(Ports::application(), "rest", Stage::handler(rest));
+        chains.last(
+            Ports::application(),
+            "rest",
+            Stage::handler(Answered::by(Answerer::Resource, rest)),
+        );
     }
 }
 

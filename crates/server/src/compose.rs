@@ -17,7 +17,9 @@ use crate::application::{self, Host, Loaded};
 use crate::certificates::Certificates;
 use crate::chains::{self, Parts};
 use crate::config::Config;
+use crate::health::Health;
 use crate::listeners;
+use crate::metrics::ServerMetrics;
 use crate::root::{self, Root};
 
 /// How often the files of certificates are looked at; a change counts when two looks see the same.
@@ -35,12 +37,15 @@ const ADMINISTRATOR: &str = "admin";
 pub fn run(config: Config, application: Option<&Path>) -> anyhow::Result<()> {
     // Before the log makes it with other permissions.
     root::create(&config.root)?;
-    let logs = telemetry::logs::install(log_config(&config))?;
+    let logs = Arc::new(telemetry::logs::install(log_config(&config))?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
         let running = Running::start(config, application).await?;
+        let counted = Arc::clone(&logs);
+        let statistics = move || counted.statistics();
+        running.metrics.sources().set_log(Box::new(statistics));
         running.announce();
         running.until_stopped(&logs).await
     });
@@ -54,6 +59,8 @@ pub struct Running {
     handle: ServerHandle,
     certificates: Option<Certificates>,
     store: Arc<Store>,
+    health: Arc<Health>,
+    metrics: Arc<ServerMetrics>,
     _root: Root,
 }
 
@@ -77,6 +84,8 @@ impl Running {
         let store = Store::open(store_config(&config), hub.clone())?;
         let directory = open_directory(&store, &config).await?;
         let registry = Arc::new(Registry::new());
+        let metrics = ServerMetrics::new(&config, Arc::clone(&registry))?;
+        let health = Health::new(&config, Arc::clone(&store));
         let loaded = load_applications(&config, application, &store, &registry).await?;
         let certificates = needs_tls(&config)
             .then(|| Certificates::new(&config.tls, config.mtls.as_ref()))
@@ -84,7 +93,7 @@ impl Running {
         let broker = listeners::broker(
             &config,
             &registry,
-            Arc::clone(&directory) as Arc<dyn Authenticator>,
+            metrics.authenticator(Arc::clone(&directory) as Arc<dyn Authenticator>),
         )?;
         let parts = Parts {
             config: &config,
@@ -93,14 +102,22 @@ impl Running {
             store: Arc::clone(&store),
             hub,
             broker,
+            metrics: Arc::clone(&metrics),
+            health: Arc::clone(&health),
         };
+        parts.tell_metrics();
         let chains = chains::build(&parts, &loaded)?;
         let handle = listeners::start(&parts, &chains, certificates.as_ref())?;
+        metrics.serves(&handle);
+        health.loaded(loaded.components);
+        health.serves(&handle);
         Ok(Self {
             config,
             handle,
             certificates,
             store,
+            health,
+            metrics,
             _root: root,
         })
     }
@@ -163,6 +180,19 @@ impl Running {
                 }
             }
         }
+        self.health.begin_draining();
+        let delay = self.config.shutdown.readiness_delay;
+        if !delay.is_zero() {
+            tracing::info!(
+                "stopping: not ready, serving for another {} ms",
+                delay.as_millis()
+            );
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
         let grace = self.config.shutdown.grace_period;
         tracing::info!("stopping: requests in flight get {} ms", grace.as_millis());
         let report = tokio::select! {
@@ -185,6 +215,7 @@ impl Running {
 
     /// Stops like a signal would; for embedders and tests.
     pub async fn stop(self) {
+        self.health.begin_draining();
         self.handle
             .shutdown(self.config.shutdown.grace_period)
             .await;
@@ -254,6 +285,10 @@ async fn load_applications(
     for directory in deployed(&config.components_root) {
         if let Err(error) = application::load(&directory, &host, &mut loaded).await {
             tracing::error!("{error}");
+            let name = directory.file_name().unwrap_or(directory.as_os_str());
+            loaded
+                .components
+                .push((name.to_string_lossy().into_owned(), true));
         }
     }
     if let Some(directory) = application {

@@ -11,5 +11,8 @@ pub mod chains;
 pub mod cli;
 pub mod compose;
 pub mod config;
+pub mod health;
 pub mod listeners;
+mod local;
+pub mod metrics;
 pub mod root;

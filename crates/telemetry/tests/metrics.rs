@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use telemetry::metrics::{
-    Buckets, Distribution, Family, Kind, MetricError, MetricLimits, Metrics, Selection, Unit, render,
+    Buckets, Distribution, Family, Kind, MetricError, MetricLimits, Metrics, Selection, Unit,
+    render,
 };
 
 const REQUESTS: Family = Family::new("http_requests_total", "Finished requests")

@@ -33,6 +33,8 @@ pub struct Loaded {
     pub rest: bool,
     /// Directories of static files with their URL prefix.
     pub sites: Vec<Site>,
+    /// `application/component` of every component, and whether it could not be loaded.
+    pub components: Vec<(String, bool)>,
 }
 
 /// A directory of static files.
@@ -61,7 +63,11 @@ pub async fn load(
         .to_string_lossy()
         .into_owned();
     for (name, component) in &manifest.components {
-        if let Err(error) = load_component(directory, component, host, loaded).await {
+        let result = load_component(directory, component, host, loaded).await;
+        loaded
+            .components
+            .push((format!("{application}/{name}"), result.is_err()));
+        if let Err(error) = result {
             tracing::error!(
                 "Could not load component '{name}' for application '{application}' due to: {error:#}"
             );

@@ -15,7 +15,7 @@ mod yaml;
 
 pub use self::checked::{
     Authentication, ComponentLog, Compression, Config, Cors, Crl, Health, Http, LogFormat, Logging,
-    Metrics, MetricsAuth, Mode, Mqtt, Mtls, Ocsp, Operations, RateLimit, RequestLog, Rotation, Shutdown, Storage, Times, Tls,
-    TlsSource, Verification,
+    Metrics, MetricsAuth, Mode, Mqtt, Mtls, Ocsp, Operations, RateLimit, RequestLog, Rotation,
+    Shutdown, Storage, Times, Tls, TlsSource, Verification,
 };
 pub use self::load::{ConfigError, Sources, load};

@@ -181,10 +181,11 @@ impl HealthEndpoint {
         let name = path.trim_start_matches('/');
         // The root export has every path, and none by this name.
         let is_export = |entry: &resource::registry::Entry, _: &str| &*entry.path == name;
-        let is_exported = application.exports.look(name, Protocol::Internal, is_export);
-        let is_file = |site: &PathBuf| {
-            site.join(name).exists() || site.join(format!("{name}.html")).exists()
-        };
+        let is_exported = application
+            .exports
+            .look(name, Protocol::Internal, is_export);
+        let is_file =
+            |site: &PathBuf| site.join(name).exists() || site.join(format!("{name}.html")).exists();
         is_exported == Some(true) || application.sites.iter().any(is_file)
     }
 }

@@ -176,9 +176,10 @@ impl Health {
             (silence > MAX_SILENCE).then_some((worker, silence))
         });
         match stuck {
-            Some((worker, silence)) => {
-                Err(format!("worker {worker} is silent for {} s", silence.as_secs()))
-            }
+            Some((worker, silence)) => Err(format!(
+                "worker {worker} is silent for {} s",
+                silence.as_secs()
+            )),
             None => Ok(()),
         }
     }

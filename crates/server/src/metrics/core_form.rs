@@ -67,7 +67,11 @@ impl Rates {
         let (received, sent) = (rate(received.max()), rate(sent.max()));
         let single = |name, unit, number: f64| gauge(name, unit, &[], vec![sample(&[], number)]);
         let mut families = vec![
-            single("max_disk_io_util_percent", Unit::Percent, busiest_disk.min(100.0)),
+            single(
+                "max_disk_io_util_percent",
+                Unit::Percent,
+                busiest_disk.min(100.0),
+            ),
             single("max_network_send_bytes_rate", Unit::Bytes, sent),
             single("max_network_receive_bytes_rate", Unit::Bytes, received),
         ];
@@ -75,7 +79,11 @@ impl Rates {
             families.push(single("process_fd_num_used", Unit::None, used as f64));
         }
         if let Some(process) = procfs::Process::read() {
-            families.push(single("process_thread_num", Unit::None, process.threads as f64));
+            families.push(single(
+                "process_thread_num",
+                Unit::None,
+                process.threads as f64,
+            ));
         }
         Snapshot { families }
     }

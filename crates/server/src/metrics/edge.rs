@@ -179,7 +179,10 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let so_far = this.measurement.as_ref().map(|measurement| measurement.answerer);
+        let so_far = this
+            .measurement
+            .as_ref()
+            .map(|measurement| measurement.answerer);
         let so_far = so_far.unwrap_or(Answerer::Nobody);
         let (polled, answerer) = so_far.during(|| Pin::new(&mut this.answer).poll(cx));
         if let Some(measurement) = &mut this.measurement {
@@ -267,6 +270,8 @@ impl<B: Body<Data = Bytes>> Body for CountedBody<B> {
 }
 
 fn data_bytes<E>(frame: &Option<Result<Frame<Bytes>, E>>) -> u64 {
-    let data = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.data_ref());
+    let data = frame
+        .as_ref()
+        .and_then(|frame| frame.as_ref().ok()?.data_ref());
     data.map_or(0, |data| data.len() as u64)
 }

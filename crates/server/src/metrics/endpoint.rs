@@ -132,9 +132,10 @@ impl Scrapes {
         }
         let refusal = match caller.user() {
             None => Response::json_error(StatusCode::UNAUTHORIZED, "Must login"),
-            Some(_) if needs_super_user && !caller.is_super_user() => {
-                Response::json_error(StatusCode::FORBIDDEN, "Metrics are restricted to super users")
-            }
+            Some(_) if needs_super_user && !caller.is_super_user() => Response::json_error(
+                StatusCode::FORBIDDEN,
+                "Metrics are restricted to super users",
+            ),
             Some(_) => return Ok(()),
         };
         Err(Box::new(refusal))
@@ -149,10 +150,14 @@ pub(crate) fn method_not_allowed() -> Response {
 }
 
 fn budget(request: &Request) -> Duration {
-    let seconds = request.header(SCRAPE_TIMEOUT).and_then(|text| text.parse::<f64>().ok());
+    let seconds = request
+        .header(SCRAPE_TIMEOUT)
+        .and_then(|text| text.parse::<f64>().ok());
     let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     // A scraper that waits for ever does not make us read for ever.
-    timeout.map_or(DEFAULT_BUDGET, |timeout| timeout.saturating_sub(MARGIN).min(Duration::from_secs(60)))
+    timeout.map_or(DEFAULT_BUDGET, |timeout| {
+        timeout.saturating_sub(MARGIN).min(Duration::from_secs(60))
+    })
 }
 
 /// The form of an answer.
@@ -251,7 +256,11 @@ impl Inner {
         let prefix = &self.config.prefix;
         let mut text = String::new();
         if scrape.format == Format::Core {
-            render::core(&self.metrics.rates.families(), &self.config.core_prefix, &mut text);
+            render::core(
+                &self.metrics.rates.families(),
+                &self.config.core_prefix,
+                &mut text,
+            );
             return (render::CORE_TYPE, text);
         }
         let ours = self.select(scrape);
@@ -316,7 +325,10 @@ impl Inner {
         line("process_anonymous", procfs::anonymous_bytes().unwrap_or(0));
         line("process_virtual", process.virtual_bytes);
         for database in &**self.metrics.slow.databases.load() {
-            line(&format!("database_file_{}", database.database), database.used_bytes);
+            line(
+                &format!("database_file_{}", database.database),
+                database.used_bytes,
+            );
         }
         text
     }
@@ -326,7 +338,10 @@ impl Inner {
 fn with_bare_names(mut ours: Snapshot, theirs: Option<Snapshot>) -> Snapshot {
     let theirs = theirs.map(|theirs| theirs.families).unwrap_or_default();
     let is_new = |name: &str| !ours.families.iter().any(|family| family.name == name);
-    let new: Vec<_> = theirs.into_iter().filter(|family| is_new(family.name)).collect();
+    let new: Vec<_> = theirs
+        .into_iter()
+        .filter(|family| is_new(family.name))
+        .collect();
     ours.families.extend(new);
     ours.families.sort_by_key(|family| family.name);
     ours
@@ -369,7 +384,10 @@ mod tests {
             accept("application/openmetrics-text;version=0.0.1"),
             Format::Prometheus
         );
-        assert_eq!(accept("text/plain, application/json;q=0.5"), Format::Prometheus);
+        assert_eq!(
+            accept("text/plain, application/json;q=0.5"),
+            Format::Prometheus
+        );
         assert_eq!(accept("*/*"), Format::Prometheus);
         assert_eq!(accept("image/png"), Format::Prometheus);
         assert_eq!(format("/metrics", None), Format::Prometheus);

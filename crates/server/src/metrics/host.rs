@@ -49,15 +49,27 @@ pub(super) fn families(data: &[DiskSpace]) -> Vec<FamilySnapshot> {
     families.push(counter("cpu", Unit::Percent, &["mode"], {
         let ticks = procfs::processor_ticks();
         let labelled = MODES.into_iter().zip(ticks);
-        labelled.map(|(mode, ticks)| sample(&[mode], ticks)).collect()
+        labelled
+            .map(|(mode, ticks)| sample(&[mode], ticks))
+            .collect()
     }));
     let disks = procfs::disks();
     for (name, column, scale, unit) in DISK_COLUMNS {
-        families.push(counter(name, unit, &["device"], rows(&disks, column, scale)));
+        families.push(counter(
+            name,
+            unit,
+            &["device"],
+            rows(&disks, column, scale),
+        ));
     }
     let interfaces = procfs::interfaces("/proc/net/dev");
     for (name, column, unit) in NETWORK_COLUMNS {
-        families.push(counter(name, unit, &["device"], rows(&interfaces, column, 1)));
+        families.push(counter(
+            name,
+            unit,
+            &["device"],
+            rows(&interfaces, column, 1),
+        ));
     }
     let tcp = procfs::tcp(&TCP.map(|(_, kernel)| kernel));
     let tcp = TCP.into_iter().zip(tcp);
@@ -72,14 +84,25 @@ fn process() -> Vec<FamilySnapshot> {
     let (soft, hard) = procfs::descriptor_limits().unwrap_or_default();
     let system = procfs::system_descriptors();
     let single = |name, unit, number: Option<u64>| {
-        let samples = number.map(|number| sample(&[], number)).into_iter().collect();
+        let samples = number
+            .map(|number| sample(&[], number))
+            .into_iter()
+            .collect();
         gauge(name, unit, &[], samples)
     };
     vec![
-        single("process_fd_num_used", Unit::None, procfs::open_descriptors()),
+        single(
+            "process_fd_num_used",
+            Unit::None,
+            procfs::open_descriptors(),
+        ),
         single("process_fd_num_limit_soft", Unit::None, soft),
         single("process_fd_num_limit_hard", Unit::None, hard),
-        single("process_thread_num", Unit::None, process.map(|process| process.threads)),
+        single(
+            "process_thread_num",
+            Unit::None,
+            process.map(|process| process.threads),
+        ),
         single("process_mem_bytes", Unit::Bytes, procfs::anonymous_bytes()),
         single("fd_num_used", Unit::None, system.map(|(used, _)| used)),
         single("fd_num_limit", Unit::None, system.map(|(_, limit)| limit)),
@@ -88,7 +111,9 @@ fn process() -> Vec<FamilySnapshot> {
 
 fn disk_space(data: &[DiskSpace]) -> [FamilySnapshot; 4] {
     let of = |name, unit, number: fn(&DiskSpace) -> u64| {
-        let samples = data.iter().map(|disk| sample(&[&disk.path.to_string_lossy()], number(disk)));
+        let samples = data
+            .iter()
+            .map(|disk| sample(&[&disk.path.to_string_lossy()], number(disk)));
         gauge(name, unit, &["path"], samples.collect())
     };
     [

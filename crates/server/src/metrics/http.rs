@@ -95,15 +95,17 @@ const IN_FLIGHT: Family = Family::new("http_requests_in_flight", "Requests that 
     .labels(&["listener"]);
 
 const METHODS: [&str; 11] = [
-    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "QUERY", "OTHER",
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "QUERY",
+    "OTHER",
 ];
 
 const PROTOCOLS: [&str; 3] = ["1.0", "1.1", "2"];
 
 /// Codes with a place of their own; the rest is rare enough to be looked up. The first is `aborted`.
 const CODES: [u16; 40] = [
-    0, 101, 200, 201, 202, 203, 204, 205, 206, 207, 300, 301, 302, 303, 304, 307, 308, 400, 401, 403,
-    404, 405, 406, 408, 409, 411, 412, 413, 414, 415, 416, 417, 421, 422, 429, 431, 500, 501, 503, 507,
+    0, 101, 200, 201, 202, 203, 204, 205, 206, 207, 300, 301, 302, 303, 304, 307, 308, 400, 401,
+    403, 404, 405, 406, 408, 409, 411, 412, 413, 414, 415, 416, 417, 421, 422, 429, 431, 500, 501,
+    503, 507,
 ];
 
 const CODE_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -303,7 +305,9 @@ impl HttpMetrics {
     fn count_rare(&self, route: &RouteCells, status: StatusCode, outcome: &Outcome) {
         if status == StatusCode::NOT_MODIFIED {
             let family = &self.families.not_modified;
-            let counter = route.not_modified.get_or_init(|| family.series(&[&route.label]));
+            let counter = route
+                .not_modified
+                .get_or_init(|| family.series(&[&route.label]));
             counter.increment();
         }
         if outcome.has_range {
@@ -318,7 +322,9 @@ impl HttpMetrics {
             }
         }
         if outcome.answerer == Answerer::Nobody {
-            let at = REJECTIONS.iter().position(|(code, _)| *code == status.as_u16());
+            let at = REJECTIONS
+                .iter()
+                .position(|(code, _)| *code == status.as_u16());
             if let Some(at) = at {
                 self.rejections[at].increment();
             }
@@ -327,12 +333,16 @@ impl HttpMetrics {
 
     fn request_bytes_total<'r>(&self, route: &'r RouteCells) -> &'r Counter {
         let family = &self.families.request_bytes_total;
-        route.request_bytes.get_or_init(|| family.series(&[&route.label]))
+        route
+            .request_bytes
+            .get_or_init(|| family.series(&[&route.label]))
     }
 
     fn response_bytes_total<'r>(&self, route: &'r RouteCells) -> &'r Counter {
         let family = &self.families.response_bytes_total;
-        route.response_bytes.get_or_init(|| family.series(&[&route.label]))
+        route
+            .response_bytes
+            .get_or_init(|| family.series(&[&route.label]))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Counts of logins, around whoever checks them (`metrics-and-health.md` §3.7).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use resource::identity::IdentityChanges;
@@ -7,7 +8,7 @@ use resource::{Answer, Authenticator, Caller, Credentials, Error, ErrorKind};
 use telemetry::Metrics;
 use telemetry::metrics::{Counter, Family, MetricError, Unit};
 
-const METHODS: [&str; 4] = ["basic", "bearer", "certificate", "local"];
+const METHODS: [&str; 6] = ["basic", "bearer", "certificate", "local", "session", "other"];
 const RESULTS: [&str; 4] = ["ok", "bad", "inactive", "error"];
 
 /// The counters, by method and result.
@@ -38,20 +39,48 @@ pub(super) struct CountedLogins {
     counters: Arc<[[Counter; RESULTS.len()]; METHODS.len()]>,
 }
 
-impl Authenticator for CountedLogins {
-    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a, Caller> {
+impl CountedLogins {
+    fn count<'a>(
+        &'a self,
+        credentials: &Credentials,
+        answer: Answer<'a, Caller>,
+    ) -> Answer<'a, Caller> {
         let method = match credentials {
             Credentials::Password { .. } => 0,
             Credentials::Bearer(_) => 1,
             Credentials::Certificate { .. } => 2,
             Credentials::LocalTrust => 3,
+            Credentials::Session(_) => 4,
+            _ => 5,
         };
-        let answer = self.inner.authenticate(credentials);
-        Box::pin(async move {
-            let answer = answer.await;
-            self.counters[method][result(&answer)].increment();
-            answer
-        })
+        let counters = &self.counters[method];
+        match answer {
+            Answer::Ready(answer) => {
+                if let Some(answer) = &answer {
+                    counters[result(answer)].increment();
+                }
+                Answer::Ready(answer)
+            }
+            pending @ Answer::Pending(_) => Answer::pending(async move {
+                let answer = pending.await;
+                counters[result(&answer)].increment();
+                answer
+            }),
+        }
+    }
+}
+
+impl Authenticator for CountedLogins {
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> Answer<'a, Caller> {
+        self.count(credentials, self.inner.authenticate(credentials))
+    }
+
+    fn authenticate_from<'a>(
+        &'a self,
+        credentials: &'a Credentials,
+        peer: Option<IpAddr>,
+    ) -> Answer<'a, Caller> {
+        self.count(credentials, self.inner.authenticate_from(credentials, peer))
     }
 
     fn refresh(&self, caller: &Caller) -> Option<Caller> {
@@ -65,7 +94,9 @@ impl Authenticator for CountedLogins {
 
 fn result(answer: &Result<Caller, Error>) -> usize {
     match answer {
-        Ok(_) => 0,
+        Ok(Caller::User(_)) => 0,
+        // A session that is over.
+        Ok(Caller::Anonymous) => 1,
         Err(error) if error.kind() != ErrorKind::Unauthorized => 3,
         Err(error) if error.message().contains("inactive") => 2,
         Err(_) => 1,

@@ -8,6 +8,7 @@
 //!
 //! [`ServerMetrics`] is made before everything else and given what it asks ([`Sources`]) as it comes to be.
 
+mod accept;
 mod compat;
 mod core_form;
 mod edge;
@@ -28,10 +29,13 @@ use telemetry::Metrics;
 use telemetry::metrics::{MetricError, MetricLimits};
 use tokio::runtime::Handle;
 
-pub use self::edge::{Measured, MeasuredBody};
+pub(crate) use self::accept::prefers_json;
+pub use self::edge::{Answering, CountedBody, Measured, MeasuredBody};
 pub use self::endpoint::MetricsEndpoint;
+pub(crate) use self::endpoint::method_not_allowed;
 pub use self::families::Sources;
 pub use self::routes::{Answered, Answerer, NobodyYet};
+pub(crate) use self::slow::DiskSpace;
 
 use self::http::HttpMetrics;
 use self::slow::Slow;

@@ -52,7 +52,9 @@ pub(super) fn open_descriptors() -> Option<u64> {
 /// The soft and the hard limit of descriptors; `None` is unlimited.
 pub(super) fn descriptor_limits() -> Option<(Option<u64>, Option<u64>)> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
     let mut numbers = line.split_ascii_whitespace().map(|word| word.parse().ok());
     Some((numbers.next()?, numbers.next()?))
 }
@@ -71,7 +73,8 @@ pub(super) type Row = (String, Vec<u64>);
 pub(super) fn interfaces(file: &str) -> Vec<Row> {
     let text = fs::read_to_string(file).unwrap_or_default();
     let rows = text.lines().filter_map(|line| line.split_once(':'));
-    rows.map(|(name, rest)| (name.trim().to_owned(), numbers(rest))).collect()
+    rows.map(|(name, rest)| (name.trim().to_owned(), numbers(rest)))
+        .collect()
 }
 
 /// Disks: the columns of `/proc/diskstats` after the name. Partitions and loops are left out.
@@ -100,7 +103,9 @@ pub(super) fn tcp(names: &[&str]) -> Vec<Option<u64>> {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
     let (heads, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
     let of = |name: &&str| {
-        let at = heads.split_ascii_whitespace().position(|head| head == *name)?;
+        let at = heads
+            .split_ascii_whitespace()
+            .position(|head| head == *name)?;
         values.split_ascii_whitespace().nth(at)?.parse().ok()
     };
     names.iter().map(of).collect()

@@ -40,7 +40,7 @@ impl Answerer {
     pub(super) fn during<T>(self, poll: impl FnOnce() -> T) -> (T, Self) {
         ANSWERER.sync_scope(Cell::new(self), || {
             let polled = poll();
-            (polled, ANSWERER.get())
+            (polled, ANSWERER.with(Cell::get))
         })
     }
 
@@ -149,7 +149,11 @@ pub(super) struct Routes {
 
 impl Routes {
     /// Room for `max` routes besides the fixed ones; more are counted together.
-    pub(super) fn new(exports: Arc<Registry>, max: usize, make: impl Fn(&str) -> RouteCells) -> Self {
+    pub(super) fn new(
+        exports: Arc<Registry>,
+        max: usize,
+        make: impl Fn(&str) -> RouteCells,
+    ) -> Self {
         let slots: Box<[_]> = (0..FIXED.len() + max).map(|_| OnceLock::new()).collect();
         for (slot, label) in slots.iter().zip(FIXED) {
             slot.get_or_init(|| Box::new(make(label)));

@@ -65,7 +65,8 @@ impl Slow {
             let (slow, store) = (Arc::clone(self), Arc::clone(&store));
             tokio::task::spawn_blocking(move || {
                 let began = Instant::now();
-                slow.databases.store(Arc::new(store.statistics_of_databases()));
+                slow.databases
+                    .store(Arc::new(store.statistics_of_databases()));
                 let disks = DiskSpace::of(&directory).into_iter().collect();
                 slow.disks.store(Arc::new(disks));
                 slow.note("storage", began.elapsed());

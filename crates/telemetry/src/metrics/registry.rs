@@ -9,7 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::buckets::Buckets;
 use super::cells::Cells;
 use super::family::{CounterFamily, HistogramFamily, LabelValues, Series, UpDownFamily};
-use super::snapshot::{Distribution, FamilySnapshot, Number, Sample, SampleValue, Selection, Snapshot};
+use super::snapshot::{
+    Distribution, FamilySnapshot, Number, Sample, SampleValue, Selection, Snapshot,
+};
 
 const SERIES_OVERFLOW: Family = Family::new(
     "metrics_series_overflow_total",

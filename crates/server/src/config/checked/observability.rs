@@ -38,7 +38,10 @@ pub struct Health {
 pub(super) fn metrics(section: &file::Metrics) -> Result<Metrics, ConfigError> {
     let check = |key: &str, prefix: &str| {
         let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
-        let starts_well = prefix.bytes().next().is_none_or(|byte| !byte.is_ascii_digit());
+        let starts_well = prefix
+            .bytes()
+            .next()
+            .is_none_or(|byte| !byte.is_ascii_digit());
         match starts_well && prefix.bytes().all(is_fine) {
             true => Ok(prefix.to_owned()),
             false => Err(ConfigError::wrong(

@@ -30,9 +30,15 @@ pub(super) fn register(registry: &Metrics, sources: &Arc<Sources>) -> Result<(),
             .unit(Unit::Seconds)
             .group(group)
             .labels(&["listener"]);
-        collect(registry, sources, family, Kind::Histogram, move |sources, samples| {
-            durations(sources, read, samples);
-        })?;
+        collect(
+            registry,
+            sources,
+            family,
+            Kind::Histogram,
+            move |sources, samples| {
+                durations(sources, read, samples);
+            },
+        )?;
     }
     register_tls(registry, sources)?;
     register_http2(registry, sources)
@@ -88,8 +94,11 @@ fn counted() -> [Counted; 7] {
             read: |stats| stats.closed().to_vec(),
         },
         Counted {
-            family: connections("server_accept_errors_total", "Connections that could not be accepted")
-                .labels(&["listener", "error"]),
+            family: connections(
+                "server_accept_errors_total",
+                "Connections that could not be accepted",
+            )
+            .labels(&["listener", "error"]),
             kind: Kind::Counter,
             read: |stats| {
                 let no_files = stats.accept_errors_no_files;
@@ -100,10 +109,13 @@ fn counted() -> [Counted; 7] {
             },
         },
         Counted {
-            family: Family::new("server_bytes_total", "Bytes of sockets, encrypted as they went")
-                .unit(Unit::Bytes)
-                .group(GROUP)
-                .labels(&["listener", "direction"]),
+            family: Family::new(
+                "server_bytes_total",
+                "Bytes of sockets, encrypted as they went",
+            )
+            .unit(Unit::Bytes)
+            .group(GROUP)
+            .labels(&["listener", "direction"]),
             kind: Kind::Counter,
             read: |stats| vec![("in", stats.bytes_in), ("out", stats.bytes_out)],
         },
@@ -154,7 +166,10 @@ fn durations(
     let mut sums: BTreeMap<&str, Distribution> = BTreeMap::new();
     for stats in sources.listener_stats() {
         let histogram = read(&stats);
-        let bounds = histogram.bounds.iter().map(std::time::Duration::as_secs_f64);
+        let bounds = histogram
+            .bounds
+            .iter()
+            .map(std::time::Duration::as_secs_f64);
         let new = Distribution::of_counts(
             bounds.collect(),
             &histogram.counts,
@@ -170,71 +185,127 @@ fn durations(
 }
 
 fn register_tls(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), MetricError> {
-    let family = Family::new("tls_handshakes_total", "TLS handshakes by version and result")
-        .group("tls")
-        .labels(&["listener", "version", "result"]);
-    collect(registry, sources, family, Kind::Counter, |sources, samples| {
-        let mut sums: BTreeMap<_, u64> = BTreeMap::new();
-        for stats in sources.listener_stats() {
-            let listener = listener_label(&stats.listener);
-            let (completed, resumed) = (stats.tls_handshakes, stats.tls_resumed);
-            let tls12_full = stats.tls12_handshakes.saturating_sub(stats.tls12_resumed);
-            let full = completed.saturating_sub(resumed);
-            for (version, result, count) in [
-                ("1.2", "full", tls12_full),
-                ("1.2", "resumed", stats.tls12_resumed),
-                ("1.3", "full", full.saturating_sub(tls12_full)),
-                ("1.3", "resumed", resumed.saturating_sub(stats.tls12_resumed)),
-                // A handshake that fails has settled no version.
-                ("none", "failed", stats.tls_failures + stats.handshake_timeouts),
-            ] {
-                *sums.entry((listener, version, result)).or_default() += count;
+    let family = Family::new(
+        "tls_handshakes_total",
+        "TLS handshakes by version and result",
+    )
+    .group("tls")
+    .labels(&["listener", "version", "result"]);
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Counter,
+        |sources, samples| {
+            let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+            for stats in sources.listener_stats() {
+                let listener = listener_label(&stats.listener);
+                let (completed, resumed) = (stats.tls_handshakes, stats.tls_resumed);
+                let tls12_full = stats.tls12_handshakes.saturating_sub(stats.tls12_resumed);
+                let full = completed.saturating_sub(resumed);
+                for (version, result, count) in [
+                    ("1.2", "full", tls12_full),
+                    ("1.2", "resumed", stats.tls12_resumed),
+                    ("1.3", "full", full.saturating_sub(tls12_full)),
+                    (
+                        "1.3",
+                        "resumed",
+                        resumed.saturating_sub(stats.tls12_resumed),
+                    ),
+                    // A handshake that fails has settled no version.
+                    (
+                        "none",
+                        "failed",
+                        stats.tls_failures + stats.handshake_timeouts,
+                    ),
+                ] {
+                    *sums.entry((listener, version, result)).or_default() += count;
+                }
             }
-        }
-        for ((listener, version, result), count) in sums {
-            samples.push(&[listener, version, result], count);
-        }
-    })
+            for ((listener, version, result), count) in sums {
+                samples.push(&[listener, version, result], count);
+            }
+        },
+    )
 }
 
 fn register_http2(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), MetricError> {
-    let family = Family::new("http2_streams_reset_total", "RST_STREAM frames by error code")
-        .group("h2")
-        .labels(&["by", "code"]);
-    collect(registry, sources, family, Kind::Counter, |sources, samples| {
-        let mut sums: BTreeMap<_, u64> = BTreeMap::new();
-        for stats in sources.listener_stats() {
-            let client = stats.http2_resets_by_client.iter().map(|code| ("client", code));
-            let server = stats.http2_resets_by_server.iter().map(|code| ("server", code));
-            for (by, (code, count)) in client.chain(server) {
-                *sums.entry((by, code)).or_default() += count;
+    let family = Family::new(
+        "http2_streams_reset_total",
+        "RST_STREAM frames by error code",
+    )
+    .group("h2")
+    .labels(&["by", "code"]);
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Counter,
+        |sources, samples| {
+            let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+            for stats in sources.listener_stats() {
+                let client = stats
+                    .http2_resets_by_client
+                    .iter()
+                    .map(|code| ("client", code));
+                let server = stats
+                    .http2_resets_by_server
+                    .iter()
+                    .map(|code| ("server", code));
+                for (by, (code, count)) in client.chain(server) {
+                    *sums.entry((by, code)).or_default() += count;
+                }
             }
-        }
-        for ((by, code), count) in sums {
-            samples.push(&[by, code], count);
-        }
-    })?;
-    let family = Family::new("http2_goaway_sent_total", "GOAWAY frames sent, by error code")
-        .group("h2")
-        .labels(&["code"]);
-    collect(registry, sources, family, Kind::Counter, |sources, samples| {
-        let mut sums: BTreeMap<_, u64> = BTreeMap::new();
-        for stats in sources.listener_stats() {
-            for (code, count) in stats.http2_goaways.iter() {
-                *sums.entry(code).or_default() += count;
+            for ((by, code), count) in sums {
+                samples.push(&[by, code], count);
             }
-        }
-        for (code, count) in sums {
-            samples.push(&[code], count);
-        }
-    })?;
-    let family = Family::new("http2_pings_total", "PING frames, acknowledgements included")
-        .unit(Unit::Packets)
-        .group("h2")
-        .labels(&["direction"]);
-    collect(registry, sources, family, Kind::Counter, |sources, samples| {
-        let stats = sources.listener_stats();
-        samples.push(&["in"], stats.iter().map(|stats| stats.http2_pings_in).sum::<u64>());
-        samples.push(&["out"], stats.iter().map(|stats| stats.http2_pings_out).sum::<u64>());
-    })
+        },
+    )?;
+    let family = Family::new(
+        "http2_goaway_sent_total",
+        "GOAWAY frames sent, by error code",
+    )
+    .group("h2")
+    .labels(&["code"]);
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Counter,
+        |sources, samples| {
+            let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+            for stats in sources.listener_stats() {
+                for (code, count) in stats.http2_goaways.iter() {
+                    *sums.entry(code).or_default() += count;
+                }
+            }
+            for (code, count) in sums {
+                samples.push(&[code], count);
+            }
+        },
+    )?;
+    let family = Family::new(
+        "http2_pings_total",
+        "PING frames, acknowledgements included",
+    )
+    .unit(Unit::Packets)
+    .group("h2")
+    .labels(&["direction"]);
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Counter,
+        |sources, samples| {
+            let stats = sources.listener_stats();
+            samples.push(
+                &["in"],
+                stats.iter().map(|stats| stats.http2_pings_in).sum::<u64>(),
+            );
+            samples.push(
+                &["out"],
+                stats.iter().map(|stats| stats.http2_pings_out).sum::<u64>(),
+            );
+        },
+    )
 }

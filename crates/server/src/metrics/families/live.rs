@@ -19,13 +19,22 @@ pub(super) fn register(registry: &Metrics, sources: &Arc<Sources>) -> Result<(),
             samples.push(&[], read(&statistics.unwrap_or_default()));
         })?;
     }
-    let family = Family::new("sse_dropped_total", "Event streams that were ended by the server")
-        .group("sse")
-        .labels(&["reason"]);
-    collect(registry, sources, family, Kind::Counter, |sources, samples| {
-        let statistics = sources.sse.get().map(proto_sse::Sse::statistics);
-        samples.push(&["slow"], statistics.unwrap_or_default().overflows);
-    })?;
+    let family = Family::new(
+        "sse_dropped_total",
+        "Event streams that were ended by the server",
+    )
+    .group("sse")
+    .labels(&["reason"]);
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Counter,
+        |sources, samples| {
+            let statistics = sources.sse.get().map(proto_sse::Sse::statistics);
+            samples.push(&["slow"], statistics.unwrap_or_default().overflows);
+        },
+    )?;
     for (name, help, unit, kind, read) in EVENTS {
         let family = Family::new(name, help).unit(unit).group("runtime");
         collect(registry, sources, family, kind, move |sources, samples| {
@@ -33,11 +42,21 @@ pub(super) fn register(registry: &Metrics, sources: &Arc<Sources>) -> Result<(),
             samples.push(&[], read(&statistics.unwrap_or_default()));
         })?;
     }
-    let family = Family::new("auth_cache_entries", "Password checks that are remembered").group("auth");
-    collect(registry, sources, family, Kind::Gauge, |sources, samples| {
-        let directory = sources.directory.get();
-        samples.push(&[], directory.map_or(0, |directory| directory.remembered_passwords()));
-    })?;
+    let family =
+        Family::new("auth_cache_entries", "Password checks that are remembered").group("auth");
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Gauge,
+        |sources, samples| {
+            let directory = sources.directory.get();
+            samples.push(
+                &[],
+                directory.map_or(0, |directory| directory.remembered_passwords()),
+            );
+        },
+    )?;
     register_web_sockets(registry, sources)?;
     register_mqtt(registry, sources)
 }
@@ -45,18 +64,44 @@ pub(super) fn register(registry: &Metrics, sources: &Arc<Sources>) -> Result<(),
 type Single<S> = (&'static str, &'static str, Unit, Kind, fn(&S) -> u64);
 
 const SSE: [Single<SseStatistics>; 4] = [
-    ("sse_streams", "Open event streams", Unit::Connections, Kind::Gauge, |sse| sse.streams),
-    ("sse_streams_total", "Event streams that were opened", Unit::Connections, Kind::Counter, |sse| {
-        sse.opened
-    }),
-    ("sse_events_total", "Events sent", Unit::Operations, Kind::Counter, |sse| sse.events),
-    ("sse_bytes_total", "Bytes of event streams", Unit::Bytes, Kind::Counter, |sse| sse.bytes),
+    (
+        "sse_streams",
+        "Open event streams",
+        Unit::Connections,
+        Kind::Gauge,
+        |sse| sse.streams,
+    ),
+    (
+        "sse_streams_total",
+        "Event streams that were opened",
+        Unit::Connections,
+        Kind::Counter,
+        |sse| sse.opened,
+    ),
+    (
+        "sse_events_total",
+        "Events sent",
+        Unit::Operations,
+        Kind::Counter,
+        |sse| sse.events,
+    ),
+    (
+        "sse_bytes_total",
+        "Bytes of event streams",
+        Unit::Bytes,
+        Kind::Counter,
+        |sse| sse.bytes,
+    ),
 ];
 
 const EVENTS: [Single<HubStatistics>; 4] = [
-    ("event_subscriptions", "Live subscriptions of all protocols", Unit::None, Kind::Gauge, |hub| {
-        hub.subscriptions
-    }),
+    (
+        "event_subscriptions",
+        "Live subscriptions of all protocols",
+        Unit::None,
+        Kind::Gauge,
+        |hub| hub.subscriptions,
+    ),
     (
         "event_mailbox_waiting",
         "Committed events that workers have not taken yet",
@@ -162,7 +207,9 @@ const WEB_SOCKETS: [Labelled<WsStatistics>; 6] = [
         &["code", "by"],
         |ws, samples| {
             for closed in &ws.closed {
-                let code = closed.code.map_or("app".to_owned(), |code| code.to_string());
+                let code = closed
+                    .code
+                    .map_or("app".to_owned(), |code| code.to_string());
                 let by = if closed.by_client { "client" } else { "server" };
                 samples.push(&[&code, by], closed.count);
             }
@@ -176,10 +223,18 @@ fn sub_protocols(ws: &WsStatistics) -> [(&'static str, proto_ws::ConnectionTotal
 
 fn register_web_sockets(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), MetricError> {
     for (name, help, unit, kind, labels, read) in WEB_SOCKETS {
-        let family = Family::new(name, help).unit(unit).group("ws").labels(labels);
+        let family = Family::new(name, help)
+            .unit(unit)
+            .group("ws")
+            .labels(labels);
         collect(registry, sources, family, kind, move |sources, samples| {
             let handler = sources.web_sockets.get();
-            read(&handler.map(proto_ws::WebSockets::statistics).unwrap_or_default(), samples);
+            read(
+                &handler
+                    .map(proto_ws::WebSockets::statistics)
+                    .unwrap_or_default(),
+                samples,
+            );
         })?;
     }
     Ok(())
@@ -260,27 +315,42 @@ const MQTT: [Labelled<Statistics>; 6] = [
 
 fn register_mqtt(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), MetricError> {
     for (name, help, unit, kind, labels, read) in MQTT {
-        let family = Family::new(name, help).unit(unit).group("mqtt").labels(labels);
+        let family = Family::new(name, help)
+            .unit(unit)
+            .group("mqtt")
+            .labels(labels);
         collect(registry, sources, family, kind, move |sources, samples| {
             let broker = sources.broker.get();
-            read(&broker.map(|broker| broker.statistics()).unwrap_or_default(), samples);
+            read(
+                &broker.map(|broker| broker.statistics()).unwrap_or_default(),
+                samples,
+            );
         })?;
     }
-    let family = Family::new("mqtt_connections", "Clients that are connected, by protocol version")
-        .unit(Unit::Connections)
-        .group("mqtt")
-        .labels(&["version"]);
-    collect(registry, sources, family, Kind::Gauge, |sources, samples| {
-        let sessions = sources.broker.get().map(|broker| broker.sessions());
-        let sessions = sessions.unwrap_or_default();
-        let versions = [
-            ("3.1", Version::V3_1),
-            ("3.1.1", Version::V3_1_1),
-            ("5.0", Version::V5),
-        ];
-        for (label, version) in versions {
-            let here = sessions.iter().filter(|session| session.version == version);
-            samples.push(&[label], here.count());
-        }
-    })
+    let family = Family::new(
+        "mqtt_connections",
+        "Clients that are connected, by protocol version",
+    )
+    .unit(Unit::Connections)
+    .group("mqtt")
+    .labels(&["version"]);
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Gauge,
+        |sources, samples| {
+            let sessions = sources.broker.get().map(|broker| broker.sessions());
+            let sessions = sessions.unwrap_or_default();
+            let versions = [
+                ("3.1", Version::V3_1),
+                ("3.1.1", Version::V3_1_1),
+                ("5.0", Version::V5),
+            ];
+            for (label, version) in versions {
+                let here = sessions.iter().filter(|session| session.version == version);
+                samples.push(&[label], here.count());
+            }
+        },
+    )
 }

@@ -5,6 +5,8 @@ mod live;
 mod process;
 mod storage;
 
+pub(super) use self::storage::TABLE_FAMILIES;
+
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use auth::Directory;
@@ -96,7 +98,10 @@ impl Sources {
     }
 
     fn listener_stats(&self) -> Vec<ListenerStats> {
-        self.listeners.get().map(ServerHandle::stats).unwrap_or_default()
+        self.listeners
+            .get()
+            .map(ServerHandle::stats)
+            .unwrap_or_default()
     }
 }
 

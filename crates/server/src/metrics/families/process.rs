@@ -34,7 +34,13 @@ fn register_build(registry: &Metrics) -> Result<(), MetricError> {
     })
 }
 
-type Fact = (&'static str, &'static str, Unit, Kind, fn() -> Option<Number>);
+type Fact = (
+    &'static str,
+    &'static str,
+    Unit,
+    Kind,
+    fn() -> Option<Number>,
+);
 
 const PROCESS: [Fact; 9] = [
     (
@@ -113,72 +119,161 @@ fn seconds(ticks: u64) -> f64 {
 
 fn interface_bytes(column: usize) -> u64 {
     let interfaces = procfs::interfaces("/proc/self/net/dev");
-    interfaces.iter().filter_map(|(_, numbers)| numbers.get(column)).sum()
+    interfaces
+        .iter()
+        .filter_map(|(_, numbers)| numbers.get(column))
+        .sum()
 }
 
 fn register_runtime(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), MetricError> {
     let gauge = |name, help| Family::new(name, help).group("runtime");
     let family = gauge("runtime_workers", "Worker threads");
-    collect(registry, sources, family, Kind::Gauge, |sources, samples| {
-        samples.push(&[], sources.workers);
-    })?;
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Gauge,
+        |sources, samples| {
+            samples.push(&[], sources.workers);
+        },
+    )?;
     let family = gauge("runtime_tasks", "Tasks of all workers");
-    collect(registry, sources, family, Kind::Gauge, |sources, samples| {
-        let tasks = sources.runtimes();
-        samples.push(&[], tasks.iter().map(|runtime| runtime.num_alive_tasks()).sum::<usize>());
-    })?;
-    let family = gauge("runtime_queue_depth", "Tasks woken from other threads that wait for a worker");
-    collect(registry, sources, family, Kind::Gauge, |sources, samples| {
-        let queues = sources.runtimes();
-        samples.push(&[], queues.iter().map(|runtime| runtime.global_queue_depth()).sum::<usize>());
-    })?;
-    let family = Family::new("runtime_worker_busy_seconds_total", "Time that a worker was not waiting")
-        .unit(Unit::Seconds)
-        .group("runtime")
-        .labels(&["worker"]);
-    collect(registry, sources, family, Kind::Counter, |sources, samples| {
-        for (worker, runtime) in sources.runtimes().iter().enumerate() {
-            let busy = runtime.worker_total_busy_duration(0).as_secs_f64();
-            samples.push(&[&worker.to_string()], busy);
-        }
-    })
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Gauge,
+        |sources, samples| {
+            let tasks = sources.runtimes();
+            samples.push(
+                &[],
+                tasks
+                    .iter()
+                    .map(|runtime| runtime.num_alive_tasks())
+                    .sum::<usize>(),
+            );
+        },
+    )?;
+    let family = gauge(
+        "runtime_queue_depth",
+        "Tasks woken from other threads that wait for a worker",
+    );
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Gauge,
+        |sources, samples| {
+            let queues = sources.runtimes();
+            samples.push(
+                &[],
+                queues
+                    .iter()
+                    .map(|runtime| runtime.global_queue_depth())
+                    .sum::<usize>(),
+            );
+        },
+    )?;
+    let family = Family::new(
+        "runtime_worker_busy_seconds_total",
+        "Time that a worker was not waiting",
+    )
+    .unit(Unit::Seconds)
+    .group("runtime")
+    .labels(&["worker"]);
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Counter,
+        |sources, samples| {
+            for (worker, runtime) in sources.runtimes().iter().enumerate() {
+                let busy = runtime.worker_total_busy_duration(0).as_secs_f64();
+                samples.push(&[&worker.to_string()], busy);
+            }
+        },
+    )
 }
 
 fn register_state(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), MetricError> {
     let family = Family::new("server_ready", "1 if /readyz answers 200").group("runtime");
-    collect(registry, sources, family, Kind::Gauge, |sources, samples| {
-        let ready = sources.health.get().is_some_and(|health| health.ready().is_ok());
-        samples.push(&[], ready);
-    })?;
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Gauge,
+        |sources, samples| {
+            let ready = sources
+                .health
+                .get()
+                .is_some_and(|health| health.ready().is_ok());
+            samples.push(&[], ready);
+        },
+    )?;
     let family = Family::new("server_draining", "1 if the server is stopping").group("runtime");
-    collect(registry, sources, family, Kind::Gauge, |sources, samples| {
-        let draining = sources.health.get().is_some_and(|health| health.is_draining());
-        samples.push(&[], draining);
-    })?;
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Gauge,
+        |sources, samples| {
+            let draining = sources
+                .health
+                .get()
+                .is_some_and(|health| health.is_draining());
+            samples.push(&[], draining);
+        },
+    )?;
     let family = Family::new("component_status", "1 for the status that a component has")
         .group("runtime")
         .labels(&["component", "status"]);
-    collect(registry, sources, family, Kind::Gauge, |sources, samples| {
-        let Some(health) = sources.health.get() else { return };
-        for (component, failed) in health.components() {
-            let (ok, error) = (!failed, failed);
-            samples.push(&[&component, "ok"], ok);
-            samples.push(&[&component, "error"], error);
-        }
-    })?;
-    let family = Family::new("log_messages_total", "Log events that passed the level filter")
-        .group("runtime")
-        .labels(&["level"]);
-    collect(registry, sources, family, Kind::Counter, |sources, samples| {
-        let Some(log) = sources.log.get() else { return };
-        let statistics = log();
-        for (level, count) in LogLevel::ALL.iter().zip(statistics.events) {
-            samples.push(&[&level.to_string()], count);
-        }
-    })?;
-    let family = Family::new("log_messages_lost_total", "Log lines that found no room in a queue")
-        .group("runtime");
-    collect(registry, sources, family, Kind::Counter, |sources, samples| {
-        samples.push(&[], sources.log.get().map_or(0, |log| log().lost));
-    })
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Gauge,
+        |sources, samples| {
+            let Some(health) = sources.health.get() else {
+                return;
+            };
+            for (component, failed) in health.components() {
+                let (ok, error) = (!failed, failed);
+                samples.push(&[&component, "ok"], ok);
+                samples.push(&[&component, "error"], error);
+            }
+        },
+    )?;
+    let family = Family::new(
+        "log_messages_total",
+        "Log events that passed the level filter",
+    )
+    .group("runtime")
+    .labels(&["level"]);
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Counter,
+        |sources, samples| {
+            let Some(log) = sources.log.get() else { return };
+            let statistics = log();
+            for (level, count) in LogLevel::ALL.iter().zip(statistics.events) {
+                samples.push(&[&level.to_string()], count);
+            }
+        },
+    )?;
+    let family = Family::new(
+        "log_messages_lost_total",
+        "Log lines that found no room in a queue",
+    )
+    .group("runtime");
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Counter,
+        |sources, samples| {
+            samples.push(&[], sources.log.get().map_or(0, |log| log().lost));
+        },
+    )
 }

@@ -136,16 +136,22 @@ const DATABASES: [PerDatabase; 12] = [
 
 pub(super) fn register(registry: &Metrics, slow: &Arc<Slow>) -> Result<(), MetricError> {
     for (name, help, unit, kind, labels, read) in DATABASES {
-        let family = Family::new(name, help).unit(unit).group("storage").labels(labels);
+        let family = Family::new(name, help)
+            .unit(unit)
+            .group("storage")
+            .labels(labels);
         collect(registry, slow, family, kind, move |slow, samples| {
             for one in &**slow.databases.load() {
                 read(one, samples);
             }
         })?;
     }
-    let family = Family::new("storage_disk_free_ratio", "Free part of the file system, 0 to 1")
-        .group("storage")
-        .labels(&["path"]);
+    let family = Family::new(
+        "storage_disk_free_ratio",
+        "Free part of the file system, 0 to 1",
+    )
+    .group("storage")
+    .labels(&["path"]);
     collect(registry, slow, family, Kind::Gauge, |slow, samples| {
         for disk in &**slow.disks.load() {
             samples.push(&[&disk.path.to_string_lossy()], disk.free_ratio());
