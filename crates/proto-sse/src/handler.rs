@@ -5,22 +5,17 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use base::{Shutdown, WorkerId};
-use http::{HeaderValue, Method, StatusCode, header};
-use http_chain::{Body, BoxFuture, Handler, Request, Response};
+use http::{Method, header};
+use http_chain::{BoxFuture, Handler, Request, Response};
 use resource::registry::Entry;
 use resource::{Action, Authenticator, Context, Error, Protocol, Registry};
 
 use crate::config::SseConfig;
 use crate::failure;
+use crate::response;
 use crate::statistics::{SseStatistics, Statistics, StreamCount};
-use crate::stream::{EventStream, Permission};
+use crate::stream::{Permission, ResourceStream};
 use crate::target::Target;
-
-const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
-const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
-const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding");
-/// Tells a proxy to pass events on at once.
-const X_ACCEL_BUFFERING: &str = "x-accel-buffering";
 
 /// Answers GET requests for event streams; see the [crate](crate).
 ///
@@ -59,9 +54,10 @@ impl Sse {
     }
 
     async fn open(&self, entry: Entry, rest: &str, request: &Request) -> Result<Response, Error> {
+        let route = format!("/{}", entry.path);
         let resource = entry.resource?;
         let mut target = Target::parse(&*resource, &self.config.types, rest, request.query())?;
-        if let Some(id) = request.header("last-event-id") {
+        if let Some(id) = crate::last_event_id(request) {
             target.resume(id);
         }
         let worker = request.conn().map_or(WorkerId(0), |conn| conn.worker);
@@ -70,7 +66,7 @@ impl Sse {
         let subscription = resource
             .subscribe(target.scope.clone(), &target.options, &context)
             .await?;
-        let stream = EventStream::new(
+        let stream = ResourceStream::new(
             subscription,
             &target,
             &self.config,
@@ -78,20 +74,9 @@ impl Sse {
             self.authenticator.clone().map(|authenticator| {
                 Permission::new(authenticator, resource, context, self.config.recheck)
             }),
-            StreamCount::open(Arc::clone(&self.statistics), worker),
+            StreamCount::open(&self.statistics, &route, worker),
         );
-        Ok(Self::response(stream))
-    }
-
-    fn response(stream: EventStream) -> Response {
-        Response::with_body(StatusCode::OK, Body::from_stream(stream.into_chunks()))
-            .with_header(header::CONTENT_TYPE, EVENT_STREAM)
-            .with_header(header::CACHE_CONTROL, NO_CACHE)
-            .with_header(header::VARY, VARY)
-            .with_header(
-                header::HeaderName::from_static(X_ACCEL_BUFFERING),
-                HeaderValue::from_static("no"),
-            )
+        Ok(response::of_stream(stream.into_chunks()))
     }
 }
 

@@ -23,15 +23,21 @@
 //! [HTML standard]: https://html.spec.whatwg.org/multipage/server-sent-events.html
 #![forbid(unsafe_code)]
 
+mod channel;
 mod config;
 mod envelope;
+mod event;
 mod failure;
 pub mod framing;
 mod handler;
+mod response;
 mod statistics;
 mod stream;
 mod target;
 
+pub use crate::channel::{EventSender, EventStreamConfig, EventStreams, SendError, WhenFull};
 pub use crate::config::SseConfig;
+pub use crate::event::{InvalidField, SseEvent};
 pub use crate::handler::Sse;
-pub use crate::statistics::SseStatistics;
+pub use crate::response::last_event_id;
+pub use crate::statistics::{DroppedEvents, RouteStatistics, SseStatistics};

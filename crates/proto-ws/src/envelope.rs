@@ -143,6 +143,16 @@ pub fn end_of_initial(encoding: Encoding) -> Result<Bytes, EncodeError> {
     encoding.encode(&Value::Map(mark))
 }
 
+/// The control message before the current state that stands for a replay which is not possible any more.
+///
+/// # Errors
+///
+/// As [`event`].
+pub fn reset(encoding: Encoding) -> Result<Bytes, EncodeError> {
+    let reset = Map::from_iter([("type", Value::from("reset"))]);
+    encoding.encode(&Value::Map(reset))
+}
+
 /// The answer to a command that failed. The text of an internal error stays here.
 ///
 /// # Errors

@@ -77,6 +77,11 @@ struct Connection {
 
 impl Connection {
     async fn serve(&mut self, shutdown: &Shutdown) -> Ended {
+        if self.live.subscription.is_reset()
+            && let Err(ended) = self.send(envelope::reset(self.live.encoding))
+        {
+            return ended;
+        }
         loop {
             if let Err(ended) = self.step(shutdown).await {
                 return ended;

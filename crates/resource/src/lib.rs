@@ -24,6 +24,7 @@ pub mod hub;
 pub mod identity;
 pub mod json;
 mod key;
+mod live_filter;
 pub mod query;
 mod record;
 pub mod registry;

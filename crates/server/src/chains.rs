@@ -5,8 +5,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use auth::Directory;
 use http::HeaderValue;
-use http_chain::auth::{Authentication, LocalTrust};
+use http_chain::auth::{AuditEvents, Authentication, LocalTrust, SessionCookies};
 use http_chain::compression::{Compression, CompressionConfig, RequestDecoding};
+use http_chain::cookies::SameSite;
 use http_chain::files::{StaticFiles, StaticFilesConfig};
 use http_chain::stages::{
     BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, RequestLog, RequestLogConfig,
@@ -14,13 +15,15 @@ use http_chain::stages::{
 use http_chain::{Chains, Ports, Stage};
 use opsapi::{Operations, OpsConfig};
 use proto_mqtt::{Broker, Identity};
-use resource::{Authenticator, Caller, Hub, Registry};
+use resource::{Authenticator, Caller, Hub, Registry, Sessions};
 use store::Store;
 
 use crate::application::{Loaded, Site};
+use crate::config::file::CookieSameSite;
 use crate::config::{self, Config};
-use crate::health::{Health, HealthEndpoint};
-use crate::metrics::{Answered, Answerer, MetricsEndpoint, NobodyYet, ServerMetrics};
+use crate::health::Health;
+use crate::metrics::{Answered, Answerer, NobodyYet, ServerMetrics};
+use crate::monitoring;
 
 /// Bytes of a body on the operations ports (`operations-api.md` §1).
 const OPERATIONS_BODY_BYTES: u64 = 1 << 30;
@@ -81,9 +84,8 @@ pub fn operations_ports() -> Ports {
 pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     let config = parts.config;
     let mut chains = Chains::default();
-    let authentication = authentication(parts);
     // Outside the log and every limit: a probe is never logged, refused or kept waiting.
-    register_monitoring(&mut chains, parts, loaded, &authentication);
+    monitoring::register(&mut chains, parts, loaded);
     if config.http.request_log.is_some() {
         // Outermost, so that every answer is logged, whoever gave it.
         chains.edge(
@@ -134,7 +136,10 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
         chains.last(
             Ports::application(),
             "cors",
-            Stage::gate(Cors::new(application_cors(cors)?)),
+            Stage::gate(Cors::new(application_cors(
+                cors,
+                config.authentication.sessions,
+            )?)),
         );
     }
     if let Some(cors) = &config.operations.cors {
@@ -145,7 +150,10 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
             Stage::gate(Cors::new(CorsConfig::operations(origins))),
         );
     }
-    chains.last(Ports::All, "authentication", Stage::wrap(authentication));
+    for ports in [Ports::application(), operations_ports()] {
+        let authentication = authentication(parts, &ports);
+        chains.last(ports, "authentication", Stage::wrap(authentication));
+    }
     register_resources(&mut chains, parts, loaded);
     chains.last(
         operations_ports(),
@@ -157,59 +165,43 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     Ok(chains)
 }
 
-/// Who asks, by HTTP.
-fn authentication(parts: &Parts<'_>) -> Authentication {
+/// Who asks, for these ports.
+pub(crate) fn authentication(parts: &Parts<'_>, ports: &Ports) -> Authentication {
     let config = parts.config;
-    let trust = LocalTrust {
-        loopback: config.authentication.authorize_local,
-        unix_sockets: true,
+    let identity = &config.authentication;
+    let is_operations = *ports == operations_ports();
+    let (mtls, cors) = match is_operations {
+        true => (&config.operations.mtls, &config.operations.cors),
+        false => (&config.mtls, &config.http.cors),
     };
-    let certificate_user = config.mtls.as_ref().map(|mtls| mtls.user.clone());
-    Authentication::new(parts.authenticator())
-        .with_local_trust(trust)
-        .with_certificate_user(certificate_user.unwrap_or_default())
-}
-
-/// Probes and numbers, on the ports they are configured for.
-fn register_monitoring(
-    chains: &mut Chains,
-    parts: &Parts<'_>,
-    loaded: &Loaded,
-    authentication: &Authentication,
-) {
-    let config = parts.config;
-    let probes = || HealthEndpoint::new(&parts.health, &config.health.text, authentication.clone());
-    let mut register_probes = |ports, probes| {
-        let probes = Answered::by(Answerer::Health, probes);
-        chains.edge(ports, "health", Stage::handler(probes));
-    };
-    register_probes(operations_ports(), probes());
-    if config.health.on_application_port {
-        let sites = loaded.sites.iter().map(|site| site.root.clone());
-        let beside = probes().beside_applications(Arc::clone(&parts.registry), sites.collect());
-        register_probes(Ports::application(), beside);
+    let user = mtls.as_ref().map(|mtls| mtls.user.clone());
+    let mut authentication = Authentication::new(parts.authenticator())
+        .with_local_trust(LocalTrust {
+            loopback: identity.authorize_local,
+            unix_sockets: true,
+        })
+        .with_certificate_user(user.unwrap_or_default())
+        .with_audit(AuditEvents {
+            failed: config.logging.failed_authentications,
+            successful: config.logging.successful_authentications,
+        });
+    if identity.sessions {
+        let origins = cors.as_ref().and_then(|cors| cors.origins.clone());
+        authentication = authentication.with_sessions(SessionCookies {
+            sessions: Arc::clone(&parts.directory) as Arc<dyn Sessions>,
+            domains: identity.cookie_domains.clone(),
+            same_site: match identity.same_site {
+                CookieSameSite::Lax => SameSite::Lax,
+                CookieSameSite::Strict => SameSite::Strict,
+                CookieSameSite::None => SameSite::None,
+            },
+            origins: origins.unwrap_or_default(),
+        });
     }
-    let mut ports = vec![operations_ports()];
-    if config.metrics.on_application_port {
-        ports.push(Ports::application());
+    match is_operations {
+        true => authentication.passing_refresh_tokens(),
+        false => authentication,
     }
-    for ports in ports {
-        let metrics = MetricsEndpoint::new(
-            &parts.metrics,
-            &config.metrics,
-            &parts.store,
-            config.storage.directory.clone(),
-            authentication.clone(),
-        );
-        let metrics = Stage::handler(Answered::by(Answerer::Metrics, metrics));
-        chains.edge(ports, "metrics", metrics);
-    }
-    // What follows is counted as refused at the edge until a handler takes it.
-    chains.edge(
-        Ports::All,
-        "unseen",
-        Stage::handler(NobodyYet(Answerer::Nobody)),
-    );
 }
 
 /// WebSocket and event streams look like GET to REST, so they come first.
@@ -290,7 +282,7 @@ fn static_files(site: &Site) -> anyhow::Result<StaticFiles> {
     Ok(StaticFiles::new(config)?)
 }
 
-fn application_cors(cors: &config::Cors) -> anyhow::Result<CorsConfig> {
+fn application_cors(cors: &config::Cors, sessions: bool) -> anyhow::Result<CorsConfig> {
     let allow_headers = HeaderValue::from_str(&cors.allow_headers).with_context(|| {
         format!(
             "'http.corsAccessControlAllowHeaders' is '{}': expected header names",
@@ -300,6 +292,7 @@ fn application_cors(cors: &config::Cors) -> anyhow::Result<CorsConfig> {
     Ok(CorsConfig {
         origins: origins(cors),
         allow_headers,
+        allow_credentials: sessions,
         ..CorsConfig::default()
     })
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use auth::{AuthConfig, Directory};
 use core_listener::ServerHandle;
 use resource::hub::QueueLimits;
 use resource::{Authenticator, Hub, Registry, Resource};
@@ -18,6 +17,7 @@ use crate::certificates::Certificates;
 use crate::chains::{self, Parts};
 use crate::config::Config;
 use crate::health::Health;
+use crate::identity;
 use crate::listeners;
 use crate::metrics::ServerMetrics;
 use crate::root::{self, Root};
@@ -26,7 +26,6 @@ use crate::root::{self, Root};
 const CERTIFICATE_INTERVAL: Duration = Duration::from_millis(750);
 /// Table of the hashes of loaded data records.
 const LOADER_HASHES: &str = "hdb_dataloader_hash";
-const ADMINISTRATOR: &str = "admin";
 
 /// Runs until a signal stops the server.
 ///
@@ -82,7 +81,7 @@ impl Running {
         };
         let hub = Hub::with_limits(usize::from(config.workers.get()), limits);
         let store = Store::open(store_config(&config), hub.clone())?;
-        let directory = open_directory(&store, &config).await?;
+        let directory = identity::open(&store, &config).await?;
         let registry = Arc::new(Registry::new());
         let metrics = ServerMetrics::new(&config, Arc::clone(&registry))?;
         let health = Health::new(&config, Arc::clone(&store));
@@ -240,31 +239,6 @@ fn needs_tls(config: &Config) -> bool {
     ]
     .iter()
     .any(|port| port.is_some())
-}
-
-async fn open_directory(store: &Arc<Store>, config: &Config) -> anyhow::Result<Arc<Directory>> {
-    let tables = store
-        .ensure(vec![auth::tables::user_table(), auth::tables::role_table()])
-        .await?;
-    let [users, roles] =
-        <[_; 2]>::try_from(tables).map_err(|_| anyhow::anyhow!("two tables were ensured"))?;
-    let auth_config = AuthConfig {
-        cache_ttl: config.authentication.cache_ttl,
-        ..AuthConfig::default()
-    };
-    let directory = Directory::load(users, roles, auth_config).await?;
-    if let Some(password) = directory.ensure_administrator(ADMINISTRATOR, None).await? {
-        let path = root::keep_password(&config.root, ADMINISTRATOR, password.as_str())?;
-        println!(
-            "First start: the administrator is '{ADMINISTRATOR}' with password {}",
-            password.as_str()
-        );
-        println!(
-            "  (kept in {}, readable by its owner alone)",
-            path.display()
-        );
-    }
-    Ok(directory)
 }
 
 async fn load_applications(

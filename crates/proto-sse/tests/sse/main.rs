@@ -1,5 +1,6 @@
 //! Event streams of a table in memory: without a socket, and over a real one.
 
+mod channel;
 mod network;
 mod stream;
 mod support;

@@ -55,6 +55,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// Identity.
     pub authentication: Authentication,
+    /// The user that the first start makes.
+    pub administrator: Administrator,
     /// Logs.
     pub logging: Logging,
     /// Databases.
@@ -92,8 +94,50 @@ pub struct Authentication {
     pub hash_function: file::HashFunction,
     /// Domains a session's cookie may be valid for.
     pub cookie_domains: Vec<String>,
-    /// Life of a session; `None` is that of the browser's session.
+    /// Life of a session; `None` is for ever.
     pub cookie_expires: Option<Duration>,
+    /// Whether the cookie travels with requests from other sites.
+    pub same_site: file::CookieSameSite,
+    /// Failed logins before a client has to wait.
+    pub failures: Failures,
+}
+
+/// `authentication.failureLimit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failures {
+    /// Of one user name from one address; 0 is no limit.
+    pub per_user: u32,
+    /// From one address; 0 is no limit.
+    pub per_address: u32,
+    /// The time they are counted in.
+    pub window: Duration,
+}
+
+/// The user that the first start makes.
+#[derive(Clone)]
+pub struct Administrator {
+    /// `HDB_ADMIN_USERNAME`.
+    pub username: String,
+    /// `HDB_ADMIN_PASSWORD`; a random one when absent.
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for Administrator {
+    /// Never prints the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Administrator")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Administrator {
+    fn default() -> Self {
+        Self {
+            username: "admin".to_owned(),
+            password: None,
+        }
+    }
 }
 
 /// `shutdown`.
@@ -135,10 +179,23 @@ impl Config {
             ));
         }
         let tls = tls::check("tls", &file.tls, &root)?;
+        let http = http::check(&file.http, &root, &mut warnings)?;
+        let is_any = |cors: &Cors| cors.origins.is_none();
+        // A developer's machine has no users whose sessions a foreign page could use.
+        if mode == Mode::Run
+            && file.authentication.enable_sessions
+            && http.cors.as_ref().is_some_and(is_any)
+        {
+            warnings.push(
+                "'http.corsAccessList' is any origin and 'authentication.enableSessions' is true: pages of every site can \
+                 read with a user's session where the browser sends its cookie; list the origins"
+                    .to_owned(),
+            );
+        }
         Ok(Self {
             mode,
             components_root: under(&file.components_root, "components")?,
-            http: http::check(&file.http, &root, &mut warnings)?,
+            http,
             mtls: tls::mtls("http.mtls", &file.http.mtls, &tls)?,
             workers: network::workers(&file.threads, &mut warnings)?,
             shutdown: Shutdown {
@@ -149,6 +206,7 @@ impl Config {
             mqtt: network::mqtt(&file.mqtt, &tls)?,
             tls,
             authentication: authentication(&file.authentication)?,
+            administrator: Administrator::default(),
             logging: logging::check(&file, &root)?,
             storage: Storage {
                 directory: under(&file.storage.path, "database")?,
@@ -189,5 +247,11 @@ fn authentication(section: &file::Authentication) -> Result<Authentication, Conf
         cookie_expires: expires
             .map(|expires| duration("authentication.cookie.expires", expires))
             .transpose()?,
+        same_site: section.cookie.same_site,
+        failures: Failures {
+            per_user: section.failure_limit.per_user,
+            per_address: section.failure_limit.per_address,
+            window: Duration::from_millis(section.failure_limit.window),
+        },
     })
 }

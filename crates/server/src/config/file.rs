@@ -94,7 +94,7 @@ mod observability;
 mod tls;
 
 pub use self::http::{Http, HttpLogging, RateLimit, RateLimitKey, SecurityHeaders};
-pub use self::identity::{Authentication, Cookie, HashFunction};
+pub use self::identity::{Authentication, Cookie, CookieSameSite, FailureLimit, HashFunction};
 pub use self::logging::{AuditAuthEvents, ComponentLogging, Logging, Rotation};
 pub use self::network::{
     Mqtt, MqttNetwork, OperationsApi, OperationsNetwork, Shutdown, SysInfo, ThreadRange, Threads,

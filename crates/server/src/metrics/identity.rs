@@ -8,7 +8,14 @@ use resource::{Answer, Authenticator, Caller, Credentials, Error, ErrorKind};
 use telemetry::Metrics;
 use telemetry::metrics::{Counter, Family, MetricError, Unit};
 
-const METHODS: [&str; 6] = ["basic", "bearer", "certificate", "local", "session", "other"];
+const METHODS: [&str; 6] = [
+    "basic",
+    "bearer",
+    "certificate",
+    "local",
+    "session",
+    "other",
+];
 const RESULTS: [&str; 4] = ["ok", "bad", "inactive", "error"];
 
 /// The counters, by method and result.

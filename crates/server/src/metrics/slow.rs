@@ -1,7 +1,8 @@
 //! Numbers that touch files: read off the workers, within the time a scrape has, and kept for one that has none.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -13,7 +14,7 @@ use store::{DatabaseStatistics, Store};
 pub(super) struct Slow {
     pub(super) databases: ArcSwap<Vec<DatabaseStatistics>>,
     pub(super) disks: ArcSwap<Vec<DiskSpace>>,
-    pub(super) tables: ArcSwap<Vec<TableNumbers>>,
+    tables: Mutex<BTreeMap<TableName, TableStatistics>>,
     /// How long each reading took last.
     pub(super) took: Mutex<Vec<(&'static str, Duration)>>,
 }
@@ -44,16 +45,14 @@ impl DiskSpace {
 }
 
 /// One table.
-#[derive(Debug, Clone)]
-pub(super) struct TableNumbers {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TableName {
     pub(super) database: String,
     pub(super) table: String,
-    pub(super) statistics: TableStatistics,
 }
 
 impl Slow {
-    /// Reads everything again. What is not ready within `budget` stays as it was, and is still completed for the
-    /// next scrape.
+    /// Reads everything again. What is not ready within `budget` stays as it was.
     pub(super) async fn refresh(
         self: &Arc<Self>,
         store: Arc<Store>,
@@ -72,24 +71,41 @@ impl Slow {
                 slow.note("storage", began.elapsed());
             })
         };
-        let tables = with_tables.then(|| {
-            let slow = Arc::clone(self);
-            tokio::spawn(async move {
-                let began = Instant::now();
-                let numbers = read_tables(&*store).await;
-                slow.tables.store(Arc::new(numbers));
-                slow.note("tables", began.elapsed());
-            })
-        });
         let all = async {
             // A reading that panicked leaves the last numbers.
             let _ = databases.await;
-            if let Some(tables) = tables {
-                let _ = tables.await;
+            if with_tables {
+                let began = Instant::now();
+                self.read_tables(&*store).await;
+                self.note("tables", began.elapsed());
             }
         };
-        // Past the budget the tasks go on by themselves.
+        // Past the budget a reading of databases goes on by itself; tables that were not reached keep their numbers.
         let _ = tokio::time::timeout(budget, all).await;
+    }
+
+    async fn read_tables(&self, catalog: &dyn Catalog) {
+        let mut seen = BTreeSet::new();
+        for database in catalog.databases() {
+            for table in catalog.tables(&database).unwrap_or_default() {
+                let name = TableName {
+                    database: database.clone(),
+                    table: table.name().to_owned(),
+                };
+                let statistics = catalog.statistics(&database, &name.table, false).await;
+                // Dropped meanwhile: it has no numbers any more.
+                if let Ok(statistics) = statistics {
+                    self.tables().insert(name.clone(), statistics);
+                    seen.insert(name);
+                }
+            }
+        }
+        self.tables().retain(|name, _| seen.contains(name));
+    }
+
+    /// What is known of tables.
+    pub(super) fn tables(&self) -> MutexGuard<'_, BTreeMap<TableName, TableStatistics>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, collector: &'static str, time: Duration) {
@@ -99,22 +115,4 @@ impl Slow {
             None => took.push((collector, time)),
         }
     }
-}
-
-async fn read_tables(catalog: &dyn Catalog) -> Vec<TableNumbers> {
-    let mut numbers = Vec::new();
-    for database in catalog.databases() {
-        for table in catalog.tables(&database).unwrap_or_default() {
-            let table = table.name().to_owned();
-            // Dropped meanwhile: it has no numbers any more.
-            if let Ok(statistics) = catalog.statistics(&database, &table, false).await {
-                numbers.push(TableNumbers {
-                    database: database.clone(),
-                    table,
-                    statistics,
-                });
-            }
-        }
-    }
-    numbers
 }

@@ -178,14 +178,14 @@ fn register_tables(registry: &Metrics, slow: &Arc<Slow>) -> Result<(), MetricErr
     let [records, bytes] = TABLE_FAMILIES;
     let records = family(records, "Records of a table", Unit::Rows);
     collect(registry, slow, records, Kind::Gauge, |slow, samples| {
-        for one in &**slow.tables.load() {
-            samples.push(&[&one.database, &one.table], one.statistics.record_count);
+        for (name, statistics) in &*slow.tables() {
+            samples.push(&[&name.database, &name.table], statistics.record_count);
         }
     })?;
     let bytes = family(bytes, "Bytes of a table and its indexes", Unit::Bytes);
     collect(registry, slow, bytes, Kind::Gauge, |slow, samples| {
-        for one in &**slow.tables.load() {
-            samples.push(&[&one.database, &one.table], one.statistics.table_bytes);
+        for (name, statistics) in &*slow.tables() {
+            samples.push(&[&name.database, &name.table], statistics.table_bytes);
         }
     })
 }
