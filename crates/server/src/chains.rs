@@ -8,15 +8,17 @@ use http::HeaderValue;
 use http_chain::auth::{AuditEvents, Authentication, LocalTrust, SessionCookies};
 use http_chain::compression::{Compression, CompressionConfig, RequestDecoding};
 use http_chain::cookies::SameSite;
-use http_chain::files::{StaticFiles, StaticFilesConfig};
+use http_chain::files::{StaticFiles, StaticSection};
 use http_chain::stages::{
-    BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, RequestLog, RequestLogConfig,
+    BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, LogLevel as RequestLogLevel, RequestLog,
+    RequestLogConfig,
 };
 use http_chain::{Chains, Ports, Stage};
 use opsapi::{Operations, OpsConfig};
 use proto_mqtt::{Broker, Identity};
 use resource::{Authenticator, Caller, Hub, Registry, Sessions};
 use store::Store;
+use telemetry::LogLevel;
 
 use crate::application::{Loaded, Site};
 use crate::config::file::CookieSameSite;
@@ -86,13 +88,10 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     let mut chains = Chains::default();
     // Outside the log and every limit: a probe is never logged, refused or kept waiting.
     monitoring::register(&mut chains, parts, loaded);
-    if config.http.request_log.is_some() {
+    if let Some(requests) = &config.http.request_log {
         // Outermost, so that every answer is logged, whoever gave it.
-        chains.edge(
-            Ports::All,
-            "log",
-            Stage::gate(RequestLog::new(RequestLogConfig::default())),
-        );
+        let log = RequestLog::new(request_log(requests, config));
+        chains.edge(Ports::All, "log", Stage::gate(log));
     }
     // Before anything uses the host.
     chains.edge(Ports::All, "host", Stage::gate(HostCheck));
@@ -121,13 +120,7 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     );
 
     // Public, and cheaper than a login.
-    for site in &loaded.sites {
-        chains.last(
-            Ports::application(),
-            "static",
-            Stage::handler(Answered::by(Answerer::Static, static_files(site)?)),
-        );
-    }
+    sites(&mut chains, loaded, Place::BeforeAuthentication)?;
     // What no file answered and a gate refuses was refused before a handler saw it.
     let unseen = Stage::handler(NobodyYet(Answerer::Nobody));
     chains.last(Ports::application(), "unseen", unseen);
@@ -154,7 +147,9 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
         let authentication = authentication(parts, &ports);
         chains.last(ports, "authentication", Stage::wrap(authentication));
     }
+    sites(&mut chains, loaded, Place::AfterAuthentication)?;
     register_resources(&mut chains, parts, loaded);
+    sites(&mut chains, loaded, Place::AfterResources)?;
     chains.last(
         operations_ports(),
         "operations",
@@ -163,6 +158,20 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     let unmatched = Stage::handler(NobodyYet(Answerer::Unmatched));
     chains.last(Ports::All, "unmatched", unmatched);
     Ok(chains)
+}
+
+fn request_log(requests: &config::RequestLog, config: &Config) -> RequestLogConfig {
+    RequestLogConfig {
+        level: match requests.level.unwrap_or(config.logging.level) {
+            level if level <= LogLevel::Info => RequestLogLevel::Info,
+            LogLevel::Warn => RequestLogLevel::Warn,
+            _ => RequestLogLevel::Error,
+        },
+        timing: requests.timing,
+        headers: requests.headers,
+        id: requests.id,
+        id_header: config.http.request_id,
+    }
 }
 
 /// Who asks, for these ports.
@@ -274,12 +283,33 @@ fn operations(parts: &Parts<'_>) -> Operations {
     Operations::new(catalog, config).with_directory(Arc::clone(&parts.directory))
 }
 
-fn static_files(site: &Site) -> anyhow::Result<StaticFiles> {
-    let config = StaticFilesConfig {
-        url_path: site.url_path.clone(),
-        ..StaticFilesConfig::new(&site.root)
-    };
-    Ok(StaticFiles::new(config)?)
+/// Where static files stand in the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    BeforeAuthentication,
+    AfterAuthentication,
+    AfterResources,
+}
+
+impl Place {
+    fn of(section: &StaticSection) -> Self {
+        match section.after.as_deref() {
+            None => Self::BeforeAuthentication,
+            Some("authentication") => Self::AfterAuthentication,
+            Some(_) => Self::AfterResources,
+        }
+    }
+}
+
+/// Registers the static files that belong here.
+fn sites(chains: &mut Chains, loaded: &Loaded, place: Place) -> anyhow::Result<()> {
+    let here = |site: &&Site| Place::of(&site.section) == place;
+    for site in loaded.sites.iter().filter(here) {
+        let files = StaticFiles::new(site.section.config(&site.directory))?;
+        let files = Answered::by(Answerer::Static, files);
+        chains.last(Ports::application(), "static", Stage::handler(files));
+    }
+    Ok(())
 }
 
 fn application_cors(cors: &config::Cors, sessions: bool) -> anyhow::Result<CorsConfig> {

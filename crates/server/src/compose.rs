@@ -9,7 +9,7 @@ use core_listener::ServerHandle;
 use resource::hub::QueueLimits;
 use resource::{Authenticator, Hub, Registry, Resource};
 use store::{Store, StoreConfig};
-use telemetry::{LogConfig, Logs};
+use telemetry::Logs;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::application::{self, Host, Loaded};
@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::health::Health;
 use crate::identity;
 use crate::listeners;
+use crate::logs;
 use crate::metrics::ServerMetrics;
 use crate::root::{self, Root};
 
@@ -36,19 +37,19 @@ const LOADER_HASHES: &str = "hdb_dataloader_hash";
 pub fn run(config: Config, application: Option<&Path>) -> anyhow::Result<()> {
     // Before the log makes it with other permissions.
     root::create(&config.root)?;
-    let logs = Arc::new(telemetry::logs::install(log_config(&config))?);
+    let log = Arc::new(telemetry::logs::install(logs::log_config(&config))?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
         let running = Running::start(config, application).await?;
-        let counted = Arc::clone(&logs);
+        let counted = Arc::clone(&log);
         let statistics = move || counted.statistics();
         running.metrics.sources().set_log(Box::new(statistics));
         running.announce();
-        running.until_stopped(&logs).await
+        running.until_stopped(&log).await
     });
-    logs.flush();
+    log.flush();
     result
 }
 
@@ -313,14 +314,5 @@ fn store_config(config: &Config) -> StoreConfig {
         max_transaction_queue_time: config.storage.max_queue_time,
         audit_retention: config.logging.audit_retention,
         ..StoreConfig::new(&config.storage.directory)
-    }
-}
-
-fn log_config(config: &Config) -> LogConfig {
-    LogConfig {
-        level: config.logging.level,
-        file: config.logging.file.clone(),
-        std_streams: config.logging.std_streams,
-        ..LogConfig::default()
     }
 }

@@ -15,6 +15,7 @@ pub mod health;
 pub mod identity;
 pub mod listeners;
 mod local;
+pub mod logs;
 pub mod metrics;
 mod monitoring;
 pub mod root;

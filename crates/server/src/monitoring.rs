@@ -1,10 +1,11 @@
 //! Where probes and numbers are answered.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use http_chain::{Chains, Ports, Stage};
 
-use crate::application::Loaded;
+use crate::application::{Loaded, Site};
 use crate::chains::{Parts, authentication, operations_ports};
 use crate::health::HealthEndpoint;
 use crate::metrics::{Answered, Answerer, MetricsEndpoint};
@@ -45,6 +46,20 @@ fn probes(
     if !is_application {
         return probes;
     }
-    let sites = loaded.sites.iter().map(|site| site.root.clone());
+    let sites = loaded.sites.iter().flat_map(roots);
     probes.beside_applications(Arc::clone(&parts.registry), sites.collect())
+}
+
+/// The directories whose files are at the root of the port: the part of each pattern before its first wildcard.
+fn roots(site: &Site) -> Vec<PathBuf> {
+    let section = &site.section;
+    if !section.url_path.trim_matches('/').is_empty() {
+        return Vec::new();
+    }
+    let fixed = |pattern: &String| {
+        let segments = pattern.split('/');
+        let fixed = segments.take_while(|segment| !segment.contains(['*', '?', '[', '{']));
+        site.directory.join(fixed.collect::<PathBuf>())
+    };
+    section.files.iter().map(fixed).collect()
 }
