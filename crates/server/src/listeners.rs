@@ -34,9 +34,9 @@ pub fn start(
     let mut server = Server::new(config.workers).max_connections(connections);
     for (setting, address, secure) in http_ports(config) {
         let Some(address) = address else { continue };
-        let chain = chains.chain_for(setting);
+        let (chain, metrics) = (chains.chain_for(setting), Arc::clone(&parts.metrics));
         let listener = Listener::http(setting, address, http_config(setting, config), move |_| {
-            chain.clone()
+            metrics.measured(setting, chain.clone())
         });
         server = server.listen(with_tls(
             listener,
@@ -72,8 +72,26 @@ pub fn start(
             config,
         ));
     }
-    let (hub, directory) = (parts.hub.clone(), Arc::clone(&parts.directory));
+    let server = with_worker_tasks(server, parts);
+    let server = match inherited {
+        Some(sockets) => server.inherit(sockets),
+        None => server,
+    };
+    Ok(server.start()?)
+}
+
+/// What runs on each worker beside its connections.
+fn with_worker_tasks(server: Server, parts: &Parts<'_>) -> Server {
+    let (metrics, health) = (Arc::clone(&parts.metrics), Arc::clone(&parts.health));
     let server = server.on_worker_start(move |worker| {
+        let (metrics, health) = (Arc::clone(&metrics), Arc::clone(&health));
+        async move {
+            metrics.worker_started();
+            health.tick(worker).await;
+        }
+    });
+    let (hub, directory) = (parts.hub.clone(), Arc::clone(&parts.directory));
+    server.on_worker_start(move |worker| {
         let (hub, directory) = (hub.clone(), Arc::clone(&directory));
         async move {
             match worker.0 {
@@ -88,12 +106,7 @@ pub fn start(
                 _ => hub.dispatch(worker).await,
             }
         }
-    });
-    let server = match inherited {
-        Some(sockets) => server.inherit(sockets),
-        None => server,
-    };
-    Ok(server.start()?)
+    })
 }
 
 type HttpPort = (&'static str, Option<ListenAddress>, bool);
