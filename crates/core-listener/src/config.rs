@@ -52,8 +52,8 @@ pub struct HttpConfig {
     /// with [`RequestBodyError::TimedOut`](crate::RequestBodyError) and the connection closes after the
     /// response. Runs only while the handler waits for bytes. Default 120 s.
     pub request_timeout: Option<Duration>,
-    /// How long the peer may accept no byte of what we write before the connection is dropped.
-    /// Default 60 s.
+    /// How long the peer may accept no byte of what we write before the connection is dropped, and how long
+    /// the window of one HTTP/2 stream may stay closed before that stream is reset. Default 60 s.
     pub write_timeout: Option<Duration>,
     /// Request line and header fields together; a larger head is answered with 431. Also the limit of
     /// chunked trailers and of an HTTP/2 header list. Default 16,394 bytes.

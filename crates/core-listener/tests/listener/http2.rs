@@ -195,9 +195,21 @@ impl Frames {
         within(self.0.write_all(&frame)).await.unwrap();
     }
 
-    /// `GET /slow` without a body: indexed fields, and the path as a literal.
+    /// `GET /slow`.
     async fn request(&mut self, stream: u32) {
-        let fields = [b"\x82\x86\x04\x05/slow\x41\x04".as_slice(), b"test"].concat();
+        self.request_path(stream, "/slow").await;
+    }
+
+    /// A GET without a body: indexed fields, and path and authority as literals.
+    async fn request_path(&mut self, stream: u32, path: &str) {
+        let length = u8::try_from(path.len()).unwrap();
+        let fields = [
+            b"\x82\x86\x04",
+            &[length][..],
+            path.as_bytes(),
+            b"\x41\x04test",
+        ]
+        .concat();
         self.write(1, 0x5, stream, &fields).await;
     }
 
@@ -239,6 +251,24 @@ async fn rapid_reset_is_answered_with_enhance_your_calm() {
     assert_eq!(stats.http2_resets_by_client.of("CANCEL"), 101);
     assert_eq!(stats.http2_goaways.of("ENHANCE_YOUR_CALM"), 1);
     assert_eq!((stats.http2_streams_opened, stats.http2_streams), (101, 0));
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_peer_takes_nothing_is_reset_and_the_others_go_on() {
+    let (server, _) = serve(prior_knowledge(|config| {
+        config.write_timeout = Some(100 * MS)
+    }));
+    let mut client = Frames::connect(&server).await;
+    // Room for all streams together, and for each only what a window has from the beginning.
+    client.write(8, 0, 0, &[0x40, 0, 0, 0]).await;
+    client.request_path(1, "/endless").await;
+    assert_eq!(client.read(3).await, 8_u32.to_be_bytes(), "CANCEL");
+    client.request_path(3, "/other").await;
+    assert_eq!(client.read(0).await, b"/other");
+    let stats = server.stats().remove(0);
+    assert_eq!((stats.http2_stalled_streams, stats.write_timeouts), (1, 0));
+    drop(client);
     server.shutdown(PATIENCE).await;
 }
 
