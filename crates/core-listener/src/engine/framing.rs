@@ -167,6 +167,11 @@ impl Scanner {
         matches!(self.state, State::Between | State::Undecided)
     }
 
+    /// Whether part of a head has arrived.
+    pub(crate) fn is_inside_head(&self) -> bool {
+        matches!(self.state, State::RequestLine | State::FieldLine)
+    }
+
     /// Whether what follows may be of another protocol.
     pub(crate) fn is_undecided(&self) -> bool {
         self.state == State::Undecided

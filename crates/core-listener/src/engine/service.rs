@@ -119,7 +119,7 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for RequestServi
             Ok(()) => {
                 head.extensions.insert(shared.info.clone());
                 head.extensions.insert(shared.shutdown.clone());
-                let body = RequestBody::new(incoming, shared.engine.config.request_timeout, shared);
+                let body = RequestBody::new(incoming, shared);
                 let request = Some(Request::from_parts(head, body));
                 Stage::Waiting {
                     service: self.service.clone(),

@@ -281,6 +281,9 @@ impl AsyncWrite for Watched {
         match &result {
             Poll::Ready(_) => {
                 self.shared.activity.note_flushed();
+                if matches!(&self.version, Version::Http1(scanner) if scanner.is_inside_head()) {
+                    self.shared.activity.note_head_begun();
+                }
                 let is_undecided =
                     matches!(&self.version, Version::Http1(scanner) if scanner.is_undecided());
                 if is_undecided || matches!(self.refusal, Refusal::Held(_)) {

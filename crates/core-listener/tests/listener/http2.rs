@@ -233,6 +233,50 @@ impl Frames {
 }
 
 #[tokio::test]
+async fn the_limits_are_announced_in_settings() {
+    for extended_connect in [false, true] {
+        let (server, _) = serve(prior_knowledge(|config| {
+            config.http2_extended_connect = extended_connect
+        }));
+        let mut client = Frames::connect(&server).await;
+        let settings = client.read(4).await;
+        let settings: Vec<_> = settings
+            .chunks(6)
+            .map(|setting| {
+                let value = [setting[2], setting[3], setting[4], setting[5]];
+                (setting[1], u32::from_be_bytes(value))
+            })
+            .collect();
+        for expected in [(3, 100), (4, 256 * 1024), (6, 16_394)] {
+            assert!(settings.contains(&expected), "{settings:?}");
+        }
+        // RFC 8441, section 3.
+        assert_eq!(settings.contains(&(8, 1)), extended_connect, "{settings:?}");
+        drop(client);
+        server.shutdown(PATIENCE).await;
+    }
+}
+
+#[tokio::test]
+async fn a_head_beyond_the_limit_is_431_on_its_stream_alone() {
+    let (server, _) = serve(prior_knowledge(|_| {}));
+    let (mut sender, _driver) = client(connect(&server).await).await;
+    let large = Request::get("http://test/x")
+        .header("x", "y".repeat(17_000))
+        .body(Empty::<Bytes>::new())
+        .unwrap();
+    let response = within(sender.send_request(large)).await.unwrap();
+    assert_eq!(
+        response.status(),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    );
+    let fine = within(sender.send_request(request("/x"))).await.unwrap();
+    assert_eq!(fine.status(), StatusCode::OK);
+    drop(sender);
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
 async fn rapid_reset_is_answered_with_enhance_your_calm() {
     let (server, _) = serve(prior_knowledge(|_| {}));
     let mut client = Frames::connect(&server).await;
