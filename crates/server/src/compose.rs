@@ -16,9 +16,11 @@ use crate::application::{self, Host, Loaded};
 use crate::certificates::Certificates;
 use crate::chains::{self, Parts};
 use crate::config::Config;
+use crate::health::Health;
 use crate::identity;
 use crate::listeners;
 use crate::logs;
+use crate::metrics::ServerMetrics;
 use crate::restart;
 use crate::root::{self, Root};
 
@@ -36,12 +38,15 @@ const LOADER_HASHES: &str = "hdb_dataloader_hash";
 pub fn run(config: Config, application: Option<&Path>) -> anyhow::Result<()> {
     // Before the log makes it with other permissions.
     root::create(&config.root)?;
-    let log = telemetry::logs::install(logs::log_config(&config))?;
+    let log = Arc::new(telemetry::logs::install(logs::log_config(&config))?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
         let running = Running::start(config, application).await?;
+        let counted = Arc::clone(&log);
+        let statistics = move || counted.statistics();
+        running.metrics.sources().set_log(Box::new(statistics));
         running.announce();
         running.until_stopped(&log).await
     });
@@ -69,6 +74,8 @@ pub struct Running {
     certificates: Option<Certificates>,
     store: Arc<Store>,
     restart: restart::Trigger,
+    health: Arc<Health>,
+    metrics: Arc<ServerMetrics>,
     _root: Root,
 }
 
@@ -92,6 +99,8 @@ impl Running {
         let store = Store::open(store_config(&config), hub.clone())?;
         let directory = identity::open(&store, &config).await?;
         let registry = Arc::new(Registry::new());
+        let metrics = ServerMetrics::new(&config, Arc::clone(&registry))?;
+        let health = Health::new(&config, Arc::clone(&store));
         let loaded = load_applications(&config, application, &store, &registry).await?;
         let certificates = needs_tls(&config)
             .then(|| Certificates::new(&config))
@@ -99,7 +108,7 @@ impl Running {
         let broker = listeners::broker(
             &config,
             &registry,
-            Arc::clone(&directory) as Arc<dyn Authenticator>,
+            metrics.authenticator(Arc::clone(&directory) as Arc<dyn Authenticator>),
         )?;
         let restart = restart::Trigger::default();
         let parts = Parts {
@@ -110,17 +119,25 @@ impl Running {
             hub,
             broker,
             restart: restart.clone(),
+            metrics: Arc::clone(&metrics),
+            health: Arc::clone(&health),
         };
+        parts.tell_metrics();
         let chains = chains::build(&parts, &loaded)?;
         let place = config.inherit.as_ref().map(|(place, _)| place.as_path());
         let sockets = restart::inherited(place)?;
         let handle = listeners::start(&parts, &chains, certificates.as_ref(), sockets)?;
+        metrics.serves(&handle);
+        health.loaded(loaded.components);
+        health.serves(&handle);
         Ok(Self {
             config,
             handle,
             certificates,
             store,
             restart,
+            health,
+            metrics,
             _root: root,
         })
     }
@@ -180,6 +197,19 @@ impl Running {
                 }
             }
         };
+        self.health.begin_draining();
+        // A restart leaves no gap that a load balancer would have to know of.
+        let delay = self.config.shutdown.readiness_delay;
+        if matches!(end, End::Stopped) && !delay.is_zero() {
+            tracing::info!(
+                "stopping: not ready, serving for another {} ms",
+                delay.as_millis()
+            );
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = signals.stop() => {}
+            }
+        }
         let grace = self.config.shutdown.grace_period;
         tracing::info!("stopping: requests in flight get {} ms", grace.as_millis());
         let report = tokio::select! {
@@ -201,6 +231,7 @@ impl Running {
 
     /// Stops like a signal would; for embedders and tests.
     pub async fn stop(self) {
+        self.health.begin_draining();
         self.handle
             .shutdown(self.config.shutdown.grace_period)
             .await;
@@ -290,6 +321,10 @@ async fn load_applications(
     for directory in deployed(&config.components_root) {
         if let Err(error) = application::load(&directory, &host, &mut loaded).await {
             tracing::error!("{error}");
+            let name = directory.file_name().unwrap_or(directory.as_os_str());
+            loaded
+                .components
+                .push((name.to_string_lossy().into_owned(), true));
         }
     }
     if let Some(directory) = application {

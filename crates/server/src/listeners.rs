@@ -35,10 +35,12 @@ pub fn start(
     let mut server = Server::new(config.workers).max_connections(connections);
     for (setting, address, secure) in http_ports(config) {
         let Some(address) = address else { continue };
-        let chain = chains.chain_for(setting);
+        let (chain, metrics) = (chains.chain_for(setting), Arc::clone(&parts.metrics));
         let http = http_config(setting, config);
         let (limit, shared) = (http.headers_timeout, shares_mqtt(setting, &address, config));
-        let mut listener = Listener::http(setting, address, http, move |_| chain.clone());
+        let mut listener = Listener::http(setting, address, http, move |_| {
+            metrics.measured(setting, chain.clone())
+        });
         if shared {
             let port = MqttPort::new(parts, secure);
             listener = listener.also_raw(CONNECT, limit, move |_| {
@@ -66,8 +68,26 @@ pub fn start(
             .map(|all| all.acceptor(setting));
         server = server.listen(with_tls(listener, acceptor, config));
     }
-    let (hub, directory) = (parts.hub.clone(), Arc::clone(&parts.directory));
+    let server = with_worker_tasks(server, parts);
+    let server = match inherited {
+        Some(sockets) => server.inherit(sockets),
+        None => server,
+    };
+    Ok(server.start()?)
+}
+
+/// What runs on each worker beside its connections.
+fn with_worker_tasks(server: Server, parts: &Parts<'_>) -> Server {
+    let (metrics, health) = (Arc::clone(&parts.metrics), Arc::clone(&parts.health));
     let server = server.on_worker_start(move |worker| {
+        let (metrics, health) = (Arc::clone(&metrics), Arc::clone(&health));
+        async move {
+            metrics.worker_started();
+            health.tick(worker).await;
+        }
+    });
+    let (hub, directory) = (parts.hub.clone(), Arc::clone(&parts.directory));
+    server.on_worker_start(move |worker| {
         let (hub, directory) = (hub.clone(), Arc::clone(&directory));
         async move {
             match worker.0 {
@@ -82,12 +102,7 @@ pub fn start(
                 _ => hub.dispatch(worker).await,
             }
         }
-    });
-    let server = match inherited {
-        Some(sockets) => server.inherit(sockets),
-        None => server,
-    };
-    Ok(server.start()?)
+    })
 }
 
 /// First byte of an MQTT connection, with which no HTTP request begins.

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::StoreConfig;
 use crate::environment::Engine;
+use crate::measure::Measures;
 use crate::pool::Pool;
 use crate::queue::{CommitQueue, CommitQueueLimits};
 use crate::snapshot::ReadCounters;
@@ -34,6 +35,8 @@ pub(crate) struct Database {
     pub(crate) common: Common,
     /// Work for the writer thread.
     pub(crate) queue: CommitQueue<Command>,
+    /// What the writer thread counts.
+    pub(crate) measures: Measures,
     /// Tables by name; replaced by the writer thread alone.
     pub(crate) tables: ArcSwap<BTreeMap<String, Arc<Table>>>,
     /// `None` once the database is closed, so that handles of its tables do not keep the file.
@@ -86,6 +89,7 @@ impl Database {
         Arc::new(Self {
             name: Arc::from(name),
             queue,
+            measures: Measures::default(),
             tables: ArcSwap::default(),
             engine: ArcSwapOption::new(Some(engine)),
             snapshots: Arc::new(Semaphore::new(config.max_snapshots)),
@@ -114,6 +118,11 @@ impl Database {
         Arc::clone(&self.snapshots)
             .try_acquire_owned()
             .map_err(|_| Error::unavailable("Too many open queries, please try again later"))
+    }
+
+    /// How many more snapshots could be held.
+    pub(crate) fn free_snapshots(&self) -> usize {
+        self.snapshots.available_permits()
     }
 
     /// Lets go of the file and of the tables. Snapshots that are still held keep it open until they end.

@@ -44,8 +44,13 @@ pub(crate) fn explain(view: View<'_>, query: &Query, plan: &Plan) -> Result<Valu
         ("selectApplied", Value::Bool(query.select.is_some())),
         ("fullScan", Value::Bool(plan.full_scan)),
         ("drivenBy", Value::Array(driven_by(view, plan))),
-        ("estimatedRecords", Value::Float(plan.estimate)),
+        ("estimatedRecords", whole(plan.estimate)),
     ])))
+}
+
+/// Estimates are rounded; their fractions mean nothing.
+fn whole(estimate: f64) -> Value {
+    Value::Int(estimate.round() as i64)
 }
 
 fn operator_name(operator: Operator) -> &'static str {
@@ -69,10 +74,7 @@ fn condition_value(condition: &Condition, estimate: Option<f64>) -> Value {
             ])
         }
     };
-    map.insert(
-        "estimated_count",
-        estimate.map_or(Value::Null, Value::Float),
-    );
+    map.insert("estimated_count", estimate.map_or(Value::Null, whole));
     Value::Map(map)
 }
 

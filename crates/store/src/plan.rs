@@ -214,7 +214,7 @@ fn check_scan(view: View<'_>, filter: &Filter, records: f64) -> Result<(), Error
         return Ok(());
     }
     let bound = format!("the table has more than the {max} records that are searched without one");
-    let (attribute, comparator) = unindexed(filter);
+    let (attribute, comparator) = unindexed(view, filter)?;
     let indexed =
         attribute == view.stored.definition.primary_key || view.stored.index(&attribute).is_some();
     Err(match indexed {
@@ -230,13 +230,18 @@ fn check_scan(view: View<'_>, filter: &Filter, records: f64) -> Result<(), Error
 }
 
 /// The first comparison of a filter that no index answers.
-fn unindexed(filter: &Filter) -> (String, Comparator) {
+fn unindexed(view: View<'_>, filter: &Filter) -> Result<(String, Comparator), Error> {
     match filter {
-        Filter::Test(test) => (test.attribute.clone(), test.comparator),
-        Filter::Joined(joined) => (joined.attribute.clone(), Comparator::In),
-        Filter::All(members) | Filter::Any(members) => members
-            .first()
-            .map_or((String::new(), Comparator::Equals), unindexed),
+        Filter::Test(test) => Ok((test.attribute.clone(), test.comparator)),
+        Filter::Joined(joined) => Ok((joined.attribute.clone(), Comparator::In)),
+        Filter::All(members) | Filter::Any(members) => {
+            for member in members {
+                if estimate(view, member)?.is_none() {
+                    return unindexed(view, member);
+                }
+            }
+            Ok((view.stored.definition.primary_key.clone(), Comparator::In))
+        }
     }
 }
 

@@ -169,11 +169,11 @@ async fn s15_2_explain_lists_conditions_in_the_order_of_execution() {
         })
         .await,
         concat!(
-            r#"{"conditions":[{"attribute":"sensor","comparator":"equals","value":7,"estimated_count":10.0},"#,
-            r#"{"attribute":"kind","comparator":"equals","value":"hot","estimated_count":334.0},"#,
+            r#"{"conditions":[{"attribute":"sensor","comparator":"equals","value":7,"estimated_count":10},"#,
+            r#"{"attribute":"kind","comparator":"equals","value":"hot","estimated_count":334},"#,
             r#"{"attribute":"note","comparator":"contains","value":"x","estimated_count":null}],"#,
             r#""operator":"and","postOrdering":true,"selectApplied":false,"fullScan":false,"#,
-            r#""drivenBy":["sensor"],"estimatedRecords":10.0}"#
+            r#""drivenBy":["sensor"],"estimatedRecords":10}"#
         )
     );
     let union = matching(any(vec![

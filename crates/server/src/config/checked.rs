@@ -3,6 +3,7 @@
 mod http;
 mod logging;
 mod network;
+mod observability;
 mod tls;
 mod values;
 
@@ -17,6 +18,7 @@ use super::load::{ConfigError, expand};
 pub use self::http::{Compression, Cors, Http, RateLimit, RequestLog, Times};
 pub use self::logging::{ComponentLog, LogFormat, Logging, Rotation};
 pub use self::network::{Mqtt, Operations};
+pub use self::observability::{Health, Metrics, MetricsAuth};
 pub use self::tls::{Crl, Mtls, Ocsp, Tls, TlsSource, Verification};
 
 /// Which command starts the server.
@@ -59,6 +61,10 @@ pub struct Config {
     pub logging: Logging,
     /// Databases.
     pub storage: Storage,
+    /// Numbers for monitoring.
+    pub metrics: Metrics,
+    /// What probes are told.
+    pub health: Health,
     /// Events one subscriber may have waiting.
     pub max_queued_events: usize,
     /// Bytes one subscriber may have waiting.
@@ -212,6 +218,8 @@ impl Config {
                     &file.storage.max_transaction_queue_time,
                 )?,
             },
+            metrics: observability::metrics(&file.metrics)?,
+            health: observability::health(&file.health)?,
             max_queued_events: file.realtime.max_queued_events as usize,
             max_queued_bytes: size("realtime.maxQueuedBytes", &file.realtime.max_queued_bytes)?,
             sse_keep_alive: Duration::from_millis(file.realtime.sse_keep_alive),
