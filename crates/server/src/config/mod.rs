@@ -11,6 +11,7 @@ pub mod file;
 mod load;
 mod names;
 mod profile;
+mod watch;
 mod yaml;
 
 pub use self::checked::{
@@ -19,3 +20,4 @@ pub use self::checked::{
     RequestLog, Rotation, Shutdown, Storage, Times, Tls, TlsSource, Verification,
 };
 pub use self::load::{ConfigError, Sources, load};
+pub use self::watch::{ConfigWatch, logs_differ};
