@@ -72,9 +72,7 @@ impl ServerHandle {
     ///
     /// [`HandOverError`] if the Unix socket cannot be opened, or this server is closing.
     pub async fn hand_over(&self, path: &Path) -> Result<(), HandOverError> {
-        let setting: Arc<str> = "the socket for a hand-over".into();
-        let (listener, _file) = bind::bind_unix(&setting, path, &TcpConfig::default())?;
-        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let (listener, _file) = meeting_place(path)?;
         loop {
             let (peer, _) = listener.accept().await?;
             let sockets = self.0.sockets.all()?;
@@ -91,6 +89,14 @@ impl ServerHandle {
             }
         }
     }
+}
+
+fn meeting_place(
+    path: &Path,
+) -> Result<(tokio::net::UnixListener, bind::UnixSocketFile), HandOverError> {
+    let setting: Arc<str> = "the socket for a hand-over".into();
+    let (listener, file) = bind::bind_unix(&setting, path, &TcpConfig::default())?;
+    Ok((tokio::net::UnixListener::from_std(listener)?, file))
 }
 
 /// Sends all sockets and waits until the peer accepts from them.
@@ -174,6 +180,33 @@ impl InheritedSockets {
             received.sockets.push(socket);
         }
         Ok(Some(received))
+    }
+
+    /// Tells the other process that it can close, although nobody accepts yet: for a program that has to end before
+    /// the next one can begin. Clients wait in the kernel's queues meanwhile, whose length is the limit.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; the other process has left then.
+    pub fn acknowledge(&mut self) -> io::Result<()> {
+        self.giver.write_all(&[READY])
+    }
+
+    /// Keeps the sockets open and waits on a Unix socket at `path` (owner only) until a process has taken them over
+    /// and accepts. The first that comes is the only one that is waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`HandOverError`] if the Unix socket cannot be opened, or the process leaves in the middle.
+    pub async fn hand_on(self, path: &Path) -> Result<(), HandOverError> {
+        let (listener, _file) = meeting_place(path)?;
+        let sockets = self.sockets.into_iter();
+        let sockets: Vec<_> = sockets
+            .map(|(setting, socket)| (Arc::<str>::from(setting), socket))
+            .collect();
+        let (peer, _) = listener.accept().await?;
+        let given = tokio::time::timeout(PATIENCE, give(peer, &sockets)).await;
+        Ok(given.map_err(io::Error::from)??)
     }
 
     fn next(&mut self) -> Result<Option<(String, ListenSocket)>, HandOverError> {

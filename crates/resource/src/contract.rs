@@ -10,7 +10,7 @@ use base::Timestamp;
 use futures_core::Stream;
 
 use crate::{
-    Action, Context, Error, Key, MessageProperties, Query, Record, Scope, Subscription,
+    Action, Context, Error, Incoming, Key, MessageProperties, Query, Record, Replies, Scope, Subscription,
     TableDefinition, Value,
 };
 
@@ -356,6 +356,13 @@ pub trait Resource: Send + Sync {
         unsupported(self.name(), "get")
     }
 
+    /// How [`search`](Self::search) would go about the same target: `{conditions, operator, postOrdering,
+    /// selectApplied, …}` (`schema-and-storage.md` §15.2), with conditions in the order of execution.
+    fn explain<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, Value> {
+        let _ = (target, context);
+        unsupported(self.name(), "explain")
+    }
+
     /// Several writes as one transaction: all happen or none.
     ///
     /// The answer comes after the commit is durable and has one entry a write, in order.
@@ -390,6 +397,23 @@ pub trait Resource: Send + Sync {
     ) -> Answer<'a, Subscription> {
         let _ = (scope, options, context);
         unsupported(self.name(), "subscribe")
+    }
+
+    /// Whether clients talk to this resource by [`connect`](Self::connect) instead of
+    /// [`subscribe`](Self::subscribe).
+    fn connects(&self) -> bool {
+        false
+    }
+
+    /// Opens a conversation with one client: its messages come in, the replies go out (`realtime.md` §2.5).
+    fn connect<'a>(
+        &'a self,
+        target: &'a Target,
+        incoming: Incoming,
+        context: &'a Context,
+    ) -> Answer<'a, Replies> {
+        let _ = (target, incoming, context);
+        unsupported(self.name(), "connect")
     }
 }
 

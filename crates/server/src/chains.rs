@@ -26,6 +26,7 @@ use crate::config::{self, Config};
 use crate::health::Health;
 use crate::metrics::{Answered, Answerer, NobodyYet, ServerMetrics};
 use crate::monitoring;
+use crate::restart::Trigger;
 
 /// Bytes of a body on the operations ports (`operations-api.md` §1).
 const OPERATIONS_BODY_BYTES: u64 = 1 << 30;
@@ -44,6 +45,8 @@ pub struct Parts<'a> {
     pub hub: Hub,
     /// MQTT over every transport; one, so that a client id is taken over from whichever it came by.
     pub broker: Arc<Broker>,
+    /// Asks for a restart of the process.
+    pub restart: Trigger,
     /// Numbers.
     pub metrics: Arc<ServerMetrics>,
     /// What probes are told.

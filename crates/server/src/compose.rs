@@ -10,7 +10,7 @@ use resource::hub::QueueLimits;
 use resource::{Authenticator, Hub, Registry, Resource};
 use store::{Store, StoreConfig};
 use telemetry::Logs;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::application::{self, Host, Loaded};
 use crate::certificates::Certificates;
@@ -21,6 +21,7 @@ use crate::identity;
 use crate::listeners;
 use crate::logs;
 use crate::metrics::ServerMetrics;
+use crate::restart;
 use crate::root::{self, Root};
 
 /// How often the files of certificates are looked at; a change counts when two looks see the same.
@@ -49,8 +50,21 @@ pub fn run(config: Config, application: Option<&Path>) -> anyhow::Result<()> {
         running.announce();
         running.until_stopped(&log).await
     });
+    // Ends what still runs in the background, so that the store is closed.
+    drop(runtime);
     log.flush();
-    result
+    match result? {
+        End::Stopped => Ok(()),
+        End::Restart(prepared) => Err(prepared.exec()),
+    }
+}
+
+/// Why a server does not run any more.
+enum End {
+    /// It was told to.
+    Stopped,
+    /// The program is to begin again.
+    Restart(restart::Prepared),
 }
 
 /// A server that accepts connections.
@@ -59,6 +73,7 @@ pub struct Running {
     handle: ServerHandle,
     certificates: Option<Certificates>,
     store: Arc<Store>,
+    restart: restart::Trigger,
     health: Arc<Health>,
     metrics: Arc<ServerMetrics>,
     _root: Root,
@@ -95,6 +110,7 @@ impl Running {
             &registry,
             metrics.authenticator(Arc::clone(&directory) as Arc<dyn Authenticator>),
         )?;
+        let restart = restart::Trigger::default();
         let parts = Parts {
             config: &config,
             registry,
@@ -102,12 +118,15 @@ impl Running {
             store: Arc::clone(&store),
             hub,
             broker,
+            restart: restart.clone(),
             metrics: Arc::clone(&metrics),
             health: Arc::clone(&health),
         };
         parts.tell_metrics();
         let chains = chains::build(&parts, &loaded)?;
-        let handle = listeners::start(&parts, &chains, certificates.as_ref())?;
+        let place = config.inherit.as_ref().map(|(place, _)| place.as_path());
+        let sockets = restart::inherited(place)?;
+        let handle = listeners::start(&parts, &chains, certificates.as_ref(), sockets)?;
         metrics.serves(&handle);
         health.loaded(loaded.components);
         health.serves(&handle);
@@ -116,6 +135,7 @@ impl Running {
             handle,
             certificates,
             store,
+            restart,
             health,
             metrics,
             _root: root,
@@ -148,64 +168,60 @@ impl Running {
         }
     }
 
-    /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains. SIGHUP reopens the log and reloads certificates; a
-    /// second signal to stop closes at once.
-    async fn until_stopped(self, logs: &Logs) -> anyhow::Result<()> {
-        let mut stop = [
-            SignalKind::terminate(),
-            SignalKind::interrupt(),
-            SignalKind::quit(),
-        ]
-        .map(signal)
-        .into_iter();
-        let mut next = || {
-            stop.next()
-                .context("three signals")?
-                .context("cannot listen for signals")
-        };
-        let (mut terminate, mut interrupt, mut quit) = (next()?, next()?, next()?);
-        let mut hangup = signal(SignalKind::hangup())?;
+    /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains. SIGHUP reopens the log and reloads certificates, SIGUSR2
+    /// restarts; a second signal to stop closes at once.
+    async fn until_stopped(self, logs: &Logs) -> anyhow::Result<End> {
+        let mut signals = Signals::new()?;
         let mut look = tokio::time::interval(CERTIFICATE_INTERVAL);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        let mut holder = self.config.inherit.as_ref().map(|(_, holder)| *holder);
+        let end = loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = quit.recv() => break,
-                _ = hangup.recv() => self.reload(logs),
+                said = signals.next() => match said {
+                    Said::Stop => break End::Stopped,
+                    Said::Reload => self.reload(logs),
+                    Said::Restart => self.restart.restart(),
+                },
+                () = self.restart.asked() => {
+                    tracing::info!("restarting");
+                    match restart::prepare(&self.handle, &self.config.root).await {
+                        Ok(prepared) => break End::Restart(prepared),
+                        Err(error) => tracing::error!("cannot restart, and go on: {error:#}"),
+                    }
+                }
                 _ = look.tick() => {
                     if let Some(certificates) = &self.certificates {
                         certificates.reload_if_changed();
                     }
+                    holder = holder.filter(|holder| !restart::reap(*holder));
                 }
             }
-        }
+        };
         self.health.begin_draining();
+        // A restart leaves no gap that a load balancer would have to know of.
         let delay = self.config.shutdown.readiness_delay;
-        if !delay.is_zero() {
+        if matches!(end, End::Stopped) && !delay.is_zero() {
             tracing::info!(
                 "stopping: not ready, serving for another {} ms",
                 delay.as_millis()
             );
             tokio::select! {
                 () = tokio::time::sleep(delay) => {}
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+                () = signals.stop() => {}
             }
         }
         let grace = self.config.shutdown.grace_period;
         tracing::info!("stopping: requests in flight get {} ms", grace.as_millis());
         let report = tokio::select! {
             report = self.handle.shutdown(grace) => report,
-            _ = terminate.recv() => self.force_close().await,
-            _ = interrupt.recv() => self.force_close().await,
+            () = signals.stop() => self.force_close().await,
         };
         tracing::info!(
             "stopped: {} connections ended in time, {} were cut off",
             report.drained,
             report.forced
         );
-        Ok(())
+        Ok(end)
     }
 
     async fn force_close(&self) -> core_listener::CloseReport {
@@ -230,6 +246,51 @@ impl Running {
             certificates.reload();
         }
     }
+}
+
+/// What an operator can say to the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+    restart: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            quit: listen(SignalKind::quit())?,
+            hangup: listen(SignalKind::hangup())?,
+            restart: listen(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Said {
+        tokio::select! {
+            _ = self.terminate.recv() => Said::Stop,
+            _ = self.interrupt.recv() => Said::Stop,
+            _ = self.quit.recv() => Said::Stop,
+            _ = self.hangup.recv() => Said::Reload,
+            _ = self.restart.recv() => Said::Restart,
+        }
+    }
+
+    /// Waits for one that means the end.
+    async fn stop(&mut self) {
+        while self.next().await != Said::Stop {}
+    }
+}
+
+/// What a signal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Stop,
+    Reload,
+    Restart,
 }
 
 fn needs_tls(config: &Config) -> bool {

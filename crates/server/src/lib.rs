@@ -18,4 +18,5 @@ mod local;
 pub mod logs;
 pub mod metrics;
 mod monitoring;
+pub mod restart;
 pub mod root;

@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use base::ConnInfo;
-use core_listener::{HttpConfig, ListenAddress, Listener, Server, ServerHandle, TlsAcceptor};
+use core_listener::{
+    HttpConfig, InheritedSockets, ListenAddress, Listener, Server, ServerHandle, TlsAcceptor,
+};
 use http_chain::Chains;
 use proto_mqtt::{Broker, Identity, MqttConfig};
 use resource::{Authenticator, Credentials, Registry};
@@ -22,6 +24,7 @@ pub fn start(
     parts: &Parts<'_>,
     chains: &Chains,
     certificates: Option<&Certificates>,
+    inherited: Option<InheritedSockets>,
 ) -> anyhow::Result<ServerHandle> {
     let config = parts.config;
     let connections = config
@@ -70,6 +73,10 @@ pub fn start(
         ));
     }
     let server = with_worker_tasks(server, parts);
+    let server = match inherited {
+        Some(sockets) => server.inherit(sockets),
+        None => server,
+    };
     Ok(server.start()?)
 }
 

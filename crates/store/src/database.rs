@@ -1,7 +1,9 @@
 //! What a database's writer, its tables and its queries share.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use base::VersionClock;
@@ -13,6 +15,7 @@ use crate::environment::Engine;
 use crate::measure::Measures;
 use crate::pool::Pool;
 use crate::queue::{CommitQueue, CommitQueueLimits};
+use crate::snapshot::ReadCounters;
 use crate::table::Table;
 use crate::writer::Command;
 
@@ -39,6 +42,40 @@ pub(crate) struct Database {
     /// `None` once the database is closed, so that handles of its tables do not keep the file.
     engine: ArcSwapOption<Engine>,
     snapshots: Arc<Semaphore>,
+    pub(crate) counts: QueryCounters,
+}
+
+/// What the queries of a database have read since it was opened.
+#[derive(Debug, Default)]
+pub(crate) struct QueryCounters {
+    records: AtomicU64,
+    index_entries: AtomicU64,
+}
+
+impl QueryCounters {
+    pub(crate) fn add(&self, read: &ReadCounters) {
+        let add = |total: &AtomicU64, read: &Cell<u64>| {
+            total.fetch_add(read.take(), Ordering::Relaxed);
+        };
+        add(&self.records, &read.records);
+        add(&self.index_entries, &read.index_entries);
+    }
+
+    pub(crate) fn load(&self) -> QueryCounts {
+        QueryCounts {
+            records: self.records.load(Ordering::Relaxed),
+            index_entries: self.index_entries.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What ended queries of a database have read since it was opened; planning counts, too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueryCounts {
+    /// Records that were looked at.
+    pub records: u64,
+    /// Index entries that were looked at.
+    pub index_entries: u64,
 }
 
 impl Database {
@@ -56,6 +93,7 @@ impl Database {
             tables: ArcSwap::default(),
             engine: ArcSwapOption::new(Some(engine)),
             snapshots: Arc::new(Semaphore::new(config.max_snapshots)),
+            counts: QueryCounters::default(),
             common,
         })
     }

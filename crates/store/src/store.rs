@@ -16,7 +16,7 @@ use resource::{
 use tokio::sync::oneshot;
 
 use crate::config::StoreConfig;
-use crate::database::{Common, Database};
+use crate::database::{Common, Database, QueryCounts};
 use crate::document::Dictionary;
 use crate::environment::{Engine, FORMAT, META_LAST_TIME};
 use crate::error::{EngineError, StoreError};
@@ -196,6 +196,16 @@ impl Store {
         answer
             .await
             .map_err(|_| Error::unavailable(format!("database '{database}' is closed")))
+    }
+
+    /// What the queries of a database have read, those that ended. A query that an index answers reads no more than
+    /// it returns.
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database.
+    pub fn query_counts(&self, database: &str) -> Result<QueryCounts, Error> {
+        Ok(self.database(database)?.counts.load())
     }
 
     /// Reads everything in a database and checks that it fits together: checksums, counts, indexes and the log

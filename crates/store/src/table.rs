@@ -8,9 +8,9 @@ use arc_swap::ArcSwap;
 use base::Timestamp;
 use resource::access::require_any;
 use resource::{
-    Action, Answer, Context, Error, Key, Methods, Record, RecordStream, Resource, Scope, SourceId,
-    SubscribeOptions, Subscription, TableDefinition, Target, Write, WriteKind, WriteOutcome,
-    Written,
+    Action, Answer, Context, Error, Key, Methods, Query, Record, RecordStream, Resource, Scope,
+    Select, SourceId, SubscribeOptions, Subscription, TableDefinition, Target, Value, Write,
+    WriteKind, WriteOutcome, Written,
 };
 use tokio::sync::oneshot;
 
@@ -124,7 +124,7 @@ impl Table {
             .expect("a borrowed table is held by an Arc")
     }
 
-    fn access(&self, context: &Context, actions: &[Action]) -> Result<Readable, Error> {
+    pub(crate) fn access(&self, context: &Context, actions: &[Action]) -> Result<Readable, Error> {
         let access = require_any(context, &self.database.name, &self.name, actions)?;
         Ok(Readable {
             attributes: access.attributes,
@@ -168,21 +168,50 @@ impl Table {
         }))
     }
 
-    fn new_search(&self, target: &Target, readable: Readable) -> Search {
+    fn new_search(&self, target: &Target, readable: Readable, context: &Context) -> Search {
         let prefix = target.key.as_ref().map(Key::to_string);
-        Search::new(&self.arc(), target.query.clone(), prefix, readable)
+        let query = target.query.clone();
+        Search::new(&self.arc(), query, prefix, readable, context)
+    }
+
+    /// Whether a selection asks for more than the attributes of the record.
+    fn is_joined(&self, target: &Target) -> bool {
+        let definition = Arc::clone(&self.stored.load().definition);
+        let is_related = |name: &str| {
+            let attribute = definition.attribute(name);
+            attribute.is_some_and(|attribute| attribute.relation.is_some())
+        };
+        let mut items = target.query.select.iter().flat_map(Select::items);
+        items.any(|item| item.nested.is_some() || is_related(&item.name))
+    }
+
+    async fn read_joined(
+        &self,
+        target: &Target,
+        context: &Context,
+    ) -> Result<Option<Record>, Error> {
+        let readable = self.access(context, &[Action::Read])?;
+        let Some(key) = target.key.clone() else {
+            return Err(Error::bad_request("A record is addressed by its key"));
+        };
+        let query = Query {
+            select: target.query.select.clone(),
+            ..Query::default()
+        };
+        let mut search = Search::new(&self.arc(), query, None, readable, context);
+        pump::run(&self.database.common.pool, move || search.one(&key)).await
     }
 
     async fn delete_all(&self, target: &Target, context: &Context) -> Result<u64, Error> {
         let readable = self.access(context, &[Action::Delete])?;
         self.access(context, &[Action::Read])?;
-        let stored = self.stored();
-        let may_read = |name: &str| readable.allows(name);
-        let condition = target.query.condition.as_ref();
-        let filter =
-            condition.map(|condition| Filter::compile(condition, &stored.definition, &may_read));
-        let filter = filter.transpose()?.map(Arc::new);
-        let mut search = Some(self.new_search(target, readable));
+        let mut search = self.new_search(target, readable, context);
+        search = pump::run(&self.database.common.pool, move || {
+            search.begin().map(|()| search)
+        })
+        .await?;
+        let filter = search.filter().cloned().map(Arc::new);
+        let mut search = Some(search);
         let mut deleted = 0;
         while let Some(mut unfinished) = search.take() {
             let (keys, rest) = pump::run(&self.database.common.pool, move || {
@@ -291,7 +320,10 @@ impl Resource for Table {
     }
 
     fn get<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, Option<Record>> {
-        Answer::ready(self.read(target, context))
+        match self.is_joined(target) {
+            false => Answer::ready(self.read(target, context)),
+            true => Answer::pending(self.read_joined(target, context)),
+        }
     }
 
     fn search<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, RecordStream> {
@@ -299,7 +331,7 @@ impl Resource for Table {
             Ok(readable) => readable,
             Err(error) => return Answer::ready(Err(error)),
         };
-        let mut search = self.new_search(target, readable);
+        let mut search = self.new_search(target, readable, context);
         Answer::pending(async move {
             let common = &self.database.common;
             let pool = &common.pool;
@@ -308,6 +340,17 @@ impl Resource for Table {
                 Box::pin(Pump::new(pool, search, common.config.max_snapshot_age));
             Ok(stream)
         })
+    }
+
+    fn explain<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, Value> {
+        let readable = match self.access(context, &[Action::Read]) {
+            Ok(readable) => readable,
+            Err(error) => return Answer::ready(Err(error)),
+        };
+        let mut search = self.new_search(target, readable, context);
+        Answer::pending(pump::run(&self.database.common.pool, move || {
+            search.explain()
+        }))
     }
 
     fn write<'a>(&'a self, writes: Vec<Write>, context: &'a Context) -> Answer<'a, Vec<Written>> {

@@ -73,6 +73,8 @@ pub struct Config {
     pub sse_keep_alive: Duration,
     /// WebSocket clients may write.
     pub web_socket_writes: bool,
+    /// Where the program before this one left its listening sockets, and the process that holds them.
+    pub inherit: Option<(PathBuf, u32)>,
     /// What is odd but not wrong; logged at the start.
     pub warnings: Vec<String>,
 }
@@ -222,6 +224,7 @@ impl Config {
             max_queued_bytes: size("realtime.maxQueuedBytes", &file.realtime.max_queued_bytes)?,
             sse_keep_alive: Duration::from_millis(file.realtime.sse_keep_alive),
             web_socket_writes: file.realtime.web_socket_writes,
+            inherit: None,
             root,
             warnings,
         })

@@ -13,6 +13,7 @@ use super::file::FileConfig;
 use super::names;
 use super::profile::Profile;
 use super::yaml::Text;
+use crate::restart;
 
 /// File names looked for in the root directory, the preferred one first.
 pub(super) const FILE_NAMES: &[&str] =
@@ -126,6 +127,8 @@ pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
     if let Some(username) = variable("HDB_ADMIN_USERNAME").filter(|name| !name.is_empty()) {
         config.administrator.username = username.to_owned();
     }
+    let holder = variable(restart::HOLDER_ID).and_then(|id| id.parse().ok());
+    config.inherit = variable(restart::INHERIT).map(PathBuf::from).zip(holder);
     let password = variable("HDB_ADMIN_PASSWORD").filter(|password| !password.is_empty());
     config.administrator.password = password.map(str::to_owned);
     Ok(config)

@@ -6,13 +6,14 @@ use resource::{Attribute, AttributeType, TableDefinition};
 
 use super::Report;
 use super::directives::{Directive, boolean};
+use super::relation;
 use super::types::{Field, Object, Resolver, Types};
 use crate::validate;
 
 const DEFAULT_DATABASE: &str = "data";
 /// The database of the server itself, which no schema file declares.
 const SYSTEM_DATABASE: &str = "system";
-const DEFAULT_KEY: &str = "id";
+pub(super) const DEFAULT_KEY: &str = "id";
 
 /// The tables that the types declare.
 pub(super) fn build(types: &Types<'_>, report: &mut Report) -> Vec<TableDefinition> {
@@ -104,6 +105,12 @@ fn table<'a>(
     };
     table_arguments(&mut table, directive, report);
     for field in &object.fields {
+        if let Some(directive) = field.directive("relationship") {
+            let types = resolver.types();
+            let attribute = relation::attribute(object, field, directive, types, report);
+            table.attributes.push(attribute);
+            continue;
+        }
         let mut attribute = resolver.attribute(object.source, field, report);
         let is_key = field_directives(&mut attribute, field, report);
         match is_key {
@@ -120,6 +127,16 @@ fn table<'a>(
         default_key(object, &mut table, report);
     }
     table
+}
+
+/// The database and the name of the table that a type with `@table` declares.
+pub(super) fn names_of(object: &Object<'_>, directive: &Directive<'_>) -> (String, String) {
+    let argument = |name| directive.argument(name).map(str::to_owned);
+    let database = argument("database").or_else(|| argument("schema"));
+    (
+        database.unwrap_or_else(|| DEFAULT_DATABASE.to_owned()),
+        argument("table").unwrap_or_else(|| object.name.clone()),
+    )
 }
 
 fn table_arguments(table: &mut TableDefinition, directive: &Directive<'_>, report: &mut Report) {
@@ -212,7 +229,7 @@ fn field_directives<'f, 'a>(
 fn unavailable(directive: &Directive<'_>, report: &mut Report) -> bool {
     let name = directive.name.as_str();
     match name {
-        "relationship" | "computed" | "expiresAt" | "splitSegments" | "embed" => {
+        "computed" | "expiresAt" | "splitSegments" | "embed" => {
             directive.error(
                 report,
                 format!("directive @{name} is not available in this build"),
@@ -237,6 +254,7 @@ fn unknown(directive: &Directive<'_>, report: &mut Report) {
     directive.warn(
         report,
         match name.as_str() {
+            "relationship" => "directive @relationship has no effect without @table".to_owned(),
             "enumerable" | "allow" => format!("directive @{name} has no effect in this build"),
             _ => format!("directive @{name} is unknown and has no effect"),
         },
