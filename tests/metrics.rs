@@ -442,13 +442,15 @@ fn probes_are_never_logged_and_do_not_take_a_resource_s_name_away() {
     let schema = "type Probe @table @export(name: \"healthz\") { id: ID @primaryKey }";
     let mut motet = Builder::new()
         .schema(&application, schema)
-        .set("HTTP_LOGGING", "true")
-        .set("LOGGING_STDSTREAMS", "true")
+        .set("HTTP_LOGGING_LEVEL", "info")
+        .set("LOGGING_LEVEL", "info")
         .start();
     for path in ["/livez", "/readyz", "/startupz", "/api/health"] {
         assert_eq!(get(&motet.url(path), &[]).0, 200, "{path}");
     }
-    assert_eq!(get(&motet.url("/healthz"), &[]), (200, "[]".to_owned()));
+    let (status, text) = get(&motet.url("/healthz"), &[]);
+    assert_eq!(status, 200);
+    assert!(text.contains("\"name\":\"Probe\""), "{text}");
     assert_eq!(get(&motet.url("/metrics"), &[]).0, 404);
     assert_eq!(get(&motet.url("/health"), &[]).0, 404);
     let output = eventually("the log", || {
