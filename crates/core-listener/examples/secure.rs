@@ -16,8 +16,7 @@ use http::{Request, Response};
 use tokio::signal::unix::{SignalKind, signal};
 
 async fn hello(request: Request<RequestBody>) -> Result<Response<String>, Infallible> {
-    let (method, path, version) = (request.method(), request.uri().path(), request.version());
-    Ok(Response::new(format!("{method} {path} by {version:?}\n")))
+    Ok(Response::new(format!("{:?}\n", request.version())))
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -42,10 +41,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::new(NonZeroU16::new(2).expect("2 is not zero"))
         .listen(listener.tls(tls.clone()))
         .start()?;
-    println!(
-        "https://{}",
-        server.local_addr().expect("it is a TCP listener")
-    );
+    println!("serving on port {}", server.port());
 
     let mut hang_up = signal(SignalKind::hangup())?;
     loop {
@@ -57,7 +53,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             _ = tokio::signal::ctrl_c() => break,
         }
     }
-    let report = server.close_within(Duration::from_secs(10)).await;
-    println!("{} finished, {} cut", report.drained, report.forced);
+    server.close_within(Duration::from_secs(10)).await;
     Ok(())
 }
