@@ -214,7 +214,7 @@ fn v9_an_open_event_stream_is_a_stream_and_no_long_request() {
         ],
     );
     eventually("the stream", || {
-        (scrape(&motet).value("sse_streams") == 1.0).then_some(())
+        (scrape(&motet).value("sse_streams{route=\"/Dog/\"}") == 1.0).then_some(())
     });
     put(&motet, "1");
     stream.find(|line| line.starts_with("data:"));
@@ -223,7 +223,7 @@ fn v9_an_open_event_stream_is_a_stream_and_no_long_request() {
         during.value("http_requests_in_flight{listener=\"http\"}"),
         1.0
     );
-    assert!(during.value("sse_events_total") >= 1.0);
+    assert!(during.value("sse_events_total{route=\"/Dog/\"}") >= 1.0);
     drop(stream);
     let after = eventually("the end of the stream", || {
         let scraped = scrape(&motet);
@@ -527,7 +527,7 @@ fn a_family_that_is_full_counts_the_rest_as_overflow() {
 }
 
 #[test]
-fn a_client_that_goes_away_is_counted_as_aborted_or_not_at_all_and_refusals_by_reason() {
+fn a_client_that_goes_away_ends_its_request_and_refusals_are_counted_by_reason() {
     let motet = start(Builder::new().set("HTTP_MAXREQUESTBODYSIZE", "10"));
     let address: SocketAddr = motet.address("http.port");
     let (status, _) = curl(
