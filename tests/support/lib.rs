@@ -3,6 +3,7 @@
 //! Everything listens on loopback at free ports and ends with the test; processes are ended by their id.
 #![forbid(unsafe_code)]
 
+pub mod authority;
 pub mod browser;
 pub mod command;
 pub mod http;

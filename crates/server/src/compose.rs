@@ -103,7 +103,7 @@ impl Running {
         let health = Health::new(&config, Arc::clone(&store));
         let loaded = load_applications(&config, application, &store, &registry).await?;
         let certificates = needs_tls(&config)
-            .then(|| Certificates::new(&config.tls, config.mtls.as_ref()))
+            .then(|| Certificates::new(&config))
             .transpose()?;
         let broker = listeners::broker(
             &config,

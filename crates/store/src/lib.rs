@@ -27,13 +27,14 @@
 //! system. Records are stored in the form described in [`document`], keys and index entries in the order of
 //! [`order`].
 //!
-//! Not here: protocols, users and roles (`auth` keeps them in tables of the `system` database), relationships
-//! and computed attributes, blobs, compaction at start.
+//! Not here: protocols, users and roles (`auth` keeps them in tables of the `system` database), blobs,
+//! sources of caching tables, compaction at start.
 #![deny(unsafe_code)]
 
 mod apply;
 mod audit;
 mod batch;
+mod computed;
 mod config;
 mod database;
 pub mod document;
@@ -73,6 +74,7 @@ pub mod validate;
 mod verify;
 mod writer;
 
+pub use crate::computed::{ComputeFunction, Expression, ExpressionError};
 pub use crate::config::StoreConfig;
 pub use crate::database::QueryCounts;
 pub use crate::error::{EngineError, StoreError};

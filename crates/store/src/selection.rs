@@ -8,7 +8,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use base::Timestamp;
 use resource::{
-    Condition, Error, Key, Map, Operator, Query, Select, SelectItem, TableDefinition, Value,
+    Condition, Document as _, Error, Key, Map, Operator, Query, Select, SelectItem,
+    TableDefinition, Value,
 };
 
 use crate::filter::Filter;
@@ -26,6 +27,8 @@ const JOINED_TOGETHER: usize = 64;
 pub(crate) struct Selection {
     related: Vec<RelatedItem>,
     embedded: Vec<(String, Shape)>,
+    /// Computed attributes: a body that is taken apart has them no more.
+    computed: Vec<String>,
 }
 
 /// A relationship that is selected.
@@ -66,7 +69,7 @@ impl Selection {
 
     /// Whether bodies go out as they are stored.
     pub(crate) fn is_empty(&self) -> bool {
-        self.related.is_empty() && self.embedded.is_empty()
+        self.related.is_empty() && self.embedded.is_empty() && self.computed.is_empty()
     }
 
     /// Completes the bodies.
@@ -90,6 +93,13 @@ impl Selection {
     ) -> Result<(), Error> {
         for item in &self.related {
             item.join(snapshot, rows, budget)?;
+        }
+        for name in &self.computed {
+            for row in rows.iter_mut() {
+                if let Some(value) = row.found.document.attribute(name) {
+                    row.body.insert(name.as_str(), value);
+                }
+            }
         }
         for (name, shape) in &self.embedded {
             for row in rows.iter_mut() {
@@ -222,6 +232,9 @@ impl Compiler<'_> {
         }
         for item in query.select.iter().flat_map(Select::items) {
             let attribute = definition.attribute(&item.name);
+            if attribute.is_some_and(|known| known.computed.is_some()) && readable(&item.name) {
+                selection.computed.push(item.name.clone());
+            }
             let relation = attribute.and_then(|known| Some((known, known.relation.as_ref()?)));
             if let Some((attribute, relation)) = relation {
                 if !readable(&item.name) {

@@ -11,6 +11,7 @@ use heed::{RoTxn, WithoutTls};
 use resource::{Error, Key};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::computed::ComputedSet;
 use crate::document::{Dictionary, StoredDocument};
 use crate::environment::{Bounds, Engine, META_LAST_TIME, SubStore, id_key};
 use crate::error::EngineError;
@@ -25,6 +26,7 @@ pub(crate) struct Snapshot {
     pub(crate) table: Arc<Table>,
     pub(crate) stored: Arc<StoredTable>,
     dictionary: Arc<Dictionary>,
+    computed: Option<Arc<ComputedSet>>,
     opened: Instant,
     _permit: OwnedSemaphorePermit,
 }
@@ -64,6 +66,7 @@ pub(crate) struct OtherTable {
     pub(crate) table: Arc<Table>,
     pub(crate) stored: Arc<StoredTable>,
     dictionary: Arc<Dictionary>,
+    computed: Option<Arc<ComputedSet>>,
 }
 
 /// One table in a snapshot.
@@ -73,6 +76,7 @@ pub(crate) struct View<'s> {
     pub(crate) table: &'s Arc<Table>,
     pub(crate) stored: &'s Arc<StoredTable>,
     dictionary: &'s Arc<Dictionary>,
+    computed: Option<&'s Arc<ComputedSet>>,
 }
 
 /// A live record of a snapshot.
@@ -122,6 +126,7 @@ impl Snapshot {
                         now: Timestamp::now(),
                         counters: ReadCounters::default(),
                     },
+                    computed: table.computed(&stored.definition),
                     stored,
                     // Names are shared before the commit that uses them, so this one knows all in the snapshot.
                     dictionary: table.dictionary(),
@@ -154,6 +159,7 @@ impl Snapshot {
             table: &self.table,
             stored: &self.stored,
             dictionary: &self.dictionary,
+            computed: self.computed.as_ref(),
         }
     }
 
@@ -164,6 +170,7 @@ impl Snapshot {
             table: &other.table,
             stored: &other.stored,
             dictionary: &other.dictionary,
+            computed: other.computed.as_ref(),
         }
     }
 
@@ -187,8 +194,16 @@ impl Snapshot {
             .get(&self.reading.txn, &table.id().to_be_bytes())
             .map_err(EngineError::from)?
             .ok_or_else(missing)?;
+        let stored = StoredTable::decode(bytes)?;
+        // As long as nothing has changed, what is known about the definition need not be worked out again.
+        let current = table.stored();
+        let stored = match *current == stored {
+            true => current,
+            false => Arc::new(stored),
+        };
         Ok(OtherTable {
-            stored: Arc::new(StoredTable::decode(bytes)?),
+            computed: table.computed(&stored.definition),
+            stored,
             dictionary: table.dictionary(),
             table,
         })
@@ -266,7 +281,8 @@ impl<'s> View<'s> {
         let document = StoredDocument::open(
             Bytes::copy_from_slice(document),
             Arc::clone(self.dictionary),
-        )?;
+        )?
+        .with_computed(self.computed.cloned());
         Ok(Some(Found {
             encoded_key,
             header,

@@ -15,6 +15,7 @@ use resource::{
 };
 use tokio::sync::oneshot;
 
+use crate::computed::ComputeFunction;
 use crate::config::StoreConfig;
 use crate::database::{Common, Database, QueryCounts};
 use crate::document::Dictionary;
@@ -196,6 +197,49 @@ impl Store {
         answer
             .await
             .map_err(|_| Error::unavailable(format!("database '{database}' is closed")))
+    }
+
+    /// Registers the function of a computed attribute (`@computed` without `from`, `schema-and-storage.md` §10).
+    ///
+    /// Until then the attribute is absent; when it is indexed, writes to the table and queries that need the index
+    /// answer 503. A function that gives other values than the one before needs a new `version` in the schema,
+    /// which makes the index anew.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use resource::{Hub, Value};
+    /// # use store::{Store, StoreConfig};
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let store = Store::open(StoreConfig::new(directory.path()), Hub::new(1)).unwrap();
+    /// let schema = "type Dog @table { id: ID @primaryKey, name: String, initial: String @computed @indexed }";
+    /// store.ensure(store::schema::parse(schema, "dog.graphql").unwrap().tables).await.unwrap();
+    /// store.compute("data", "Dog", "initial", Arc::new(|dog| {
+    ///     dog.get("name")?.as_str()?.get(..1).map(Value::from)
+    /// })).await.unwrap();
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database, table or attribute, 400 for an attribute that no function computes.
+    pub async fn compute(
+        &self,
+        database: &str,
+        table: &str,
+        attribute: &str,
+        function: ComputeFunction,
+    ) -> Result<(), Error> {
+        let found = self.database(database)?;
+        let tables = found.tables.load_full();
+        let known = tables
+            .get(table)
+            .ok_or_else(|| missing_table(database, table))?;
+        known.set_function(attribute, function)?;
+        // The writer looks for indexes that can be built now.
+        alter(&found, Alteration::Ensure(Vec::new()))
+            .await
+            .map(drop)
     }
 
     /// What the queries of a database have read, those that ended. A query that an index answers reads no more than

@@ -414,6 +414,9 @@ pub(crate) mod message {
         if let Some(qos) = properties.qos {
             map.insert("qos", i64::from(qos));
         }
+        if let Some(receipt) = properties.receipt {
+            map.insert("receipt", receipt.cast_signed());
+        }
         map
     }
 
@@ -441,6 +444,7 @@ pub(crate) mod message {
                 .map(|user| user.iter().filter_map(pair).collect())
                 .unwrap_or_default(),
             qos: number("qos").and_then(|n| n.try_into().ok()),
+            receipt: number("receipt").map(i64::cast_unsigned),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use base::Timestamp;
 use resource::access::require_any;
 use resource::{
@@ -14,6 +14,7 @@ use resource::{
 };
 use tokio::sync::oneshot;
 
+use crate::computed::{ComputeFunction, ComputedSet, Functions};
 use crate::database::Database;
 use crate::document::{Dictionary, StoredDocument};
 use crate::environment::id_key;
@@ -44,7 +45,16 @@ pub struct Table {
     database: Arc<Database>,
     stored: ArcSwap<StoredTable>,
     dictionary: ArcSwap<Dictionary>,
+    functions: ArcSwap<Functions>,
+    /// The computed attributes of the definition that was asked for last.
+    computed: ArcSwapOption<ComputedOf>,
     dropped: AtomicBool,
+}
+
+struct ComputedOf {
+    definition: Arc<TableDefinition>,
+    functions: Arc<Functions>,
+    set: Option<Arc<ComputedSet>>,
 }
 
 impl fmt::Debug for Table {
@@ -70,6 +80,8 @@ impl Table {
             database: Arc::clone(database),
             stored: ArcSwap::from_pointee(stored),
             dictionary: ArcSwap::from_pointee(dictionary),
+            functions: ArcSwap::default(),
+            computed: ArcSwapOption::default(),
             dropped: AtomicBool::new(false),
         })
     }
@@ -104,6 +116,49 @@ impl Table {
 
     pub(crate) fn replace_dictionary(&self, dictionary: Arc<Dictionary>) {
         self.dictionary.store(dictionary);
+    }
+
+    /// The computed attributes of a definition of this table.
+    pub(crate) fn computed(&self, definition: &Arc<TableDefinition>) -> Option<Arc<ComputedSet>> {
+        let functions = self.functions.load_full();
+        if let Some(known) = &*self.computed.load()
+            && Arc::ptr_eq(&known.definition, definition)
+            && Arc::ptr_eq(&known.functions, &functions)
+        {
+            return known.set.clone();
+        }
+        // A definition was checked before it was stored.
+        let set = ComputedSet::of(definition, &functions).ok().flatten();
+        let set = set.map(Arc::new);
+        self.computed.store(Some(Arc::new(ComputedOf {
+            definition: Arc::clone(definition),
+            functions,
+            set: set.clone(),
+        })));
+        set
+    }
+
+    /// Sets the function of a computed attribute.
+    ///
+    /// # Errors
+    ///
+    /// 404 if the attribute is not declared, 400 if it is not one that a function computes.
+    pub(crate) fn set_function(&self, name: &str, function: ComputeFunction) -> Result<(), Error> {
+        let stored = self.stored.load();
+        let attribute = stored.definition.attribute(name);
+        let attribute = attribute
+            .ok_or_else(|| Error::not_found(format!("{name} is not a defined attribute")))?;
+        if !matches!(&attribute.computed, Some(computed) if computed.from.is_none()) {
+            return Err(Error::bad_request(format!(
+                "{name} is not an attribute that a function computes"
+            )));
+        }
+        self.functions.rcu(|functions| {
+            let mut functions = Functions::clone(functions);
+            functions.insert(name.to_owned(), Arc::clone(&function));
+            functions
+        });
+        Ok(())
     }
 
     pub(crate) fn is_dropped(&self) -> bool {
@@ -160,7 +215,8 @@ impl Table {
         }
         let bytes = bytes::Bytes::copy_from_slice(document);
         // Names are shared before the commit that uses them, so those loaded now are all that were read.
-        let document = StoredDocument::open(bytes, self.dictionary())?;
+        let document = StoredDocument::open(bytes, self.dictionary())?
+            .with_computed(self.computed(&self.stored.load().definition));
         Ok(Some(Found {
             encoded_key,
             header,
@@ -177,12 +233,12 @@ impl Table {
     /// Whether a selection asks for more than the attributes of the record.
     fn is_joined(&self, target: &Target) -> bool {
         let definition = Arc::clone(&self.stored.load().definition);
-        let is_related = |name: &str| {
+        let is_not_stored = |name: &str| {
             let attribute = definition.attribute(name);
-            attribute.is_some_and(|attribute| attribute.relation.is_some())
+            attribute.is_some_and(|attribute| !attribute.is_stored())
         };
         let mut items = target.query.select.iter().flat_map(Select::items);
-        items.any(|item| item.nested.is_some() || is_related(&item.name))
+        items.any(|item| item.nested.is_some() || is_not_stored(&item.name))
     }
 
     async fn read_joined(

@@ -2,12 +2,13 @@
 
 use resource::registry::Exposure;
 use resource::schema::Export;
-use resource::{Attribute, AttributeType, TableDefinition};
+use resource::{Attribute, AttributeType, Computed, TableDefinition};
 
 use super::Report;
 use super::directives::{Directive, boolean};
 use super::relation;
 use super::types::{Field, Object, Resolver, Types};
+use crate::computed::Expression;
 use crate::validate;
 
 const DEFAULT_DATABASE: &str = "data";
@@ -114,6 +115,9 @@ fn table<'a>(
         let mut attribute = resolver.attribute(object.source, field, report);
         let is_key = field_directives(&mut attribute, field, report);
         match is_key {
+            Some(key) if !attribute.is_stored() => {
+                key.error(report, "a primary key cannot be computed");
+            }
             Some(key) if table.primary_key.is_empty() => {
                 check_key_type(&attribute.kind, key, report);
                 table.primary_key.clone_from(&attribute.name);
@@ -217,6 +221,11 @@ fn field_directives<'f, 'a>(
                     directive.warn(report, format!("an index on {kind} holds no entries"));
                 }
             }
+            "computed" => computed(attribute, directive, report),
+            "expiresAt" => {
+                attribute.expires_at = true;
+                attribute.indexed = true;
+            }
             "createdTime" => attribute.assigned_created_time = true,
             "updatedTime" => attribute.assigned_updated_time = true,
             _ => unknown(directive, report),
@@ -225,11 +234,27 @@ fn field_directives<'f, 'a>(
     key
 }
 
+/// `@computed`: an expression, or a function that the program registers (§10).
+fn computed(attribute: &mut Attribute, directive: &Directive<'_>, report: &mut Report) {
+    let from = directive.argument("from").map(str::to_owned);
+    if let Some(text) = &from
+        && let Err(error) = Expression::parse(text)
+    {
+        let name = &attribute.name;
+        directive.error(report, format!("computed attribute {name}: {error}"));
+    }
+    attribute.nullable = true;
+    attribute.computed = Some(Computed {
+        from,
+        version: directive.argument("version").map(str::to_owned),
+    });
+}
+
 /// Reports a directive of a later version as an error; whether it was one.
 fn unavailable(directive: &Directive<'_>, report: &mut Report) -> bool {
     let name = directive.name.as_str();
     match name {
-        "computed" | "expiresAt" | "splitSegments" | "embed" => {
+        "splitSegments" | "embed" => {
             directive.error(
                 report,
                 format!("directive @{name} is not available in this build"),
@@ -254,7 +279,9 @@ fn unknown(directive: &Directive<'_>, report: &mut Report) {
     directive.warn(
         report,
         match name.as_str() {
-            "relationship" => "directive @relationship has no effect without @table".to_owned(),
+            "relationship" | "computed" | "expiresAt" => {
+                format!("directive @{name} has no effect without @table")
+            }
             "enumerable" | "allow" => format!("directive @{name} has no effect in this build"),
             _ => format!("directive @{name} is unknown and has no effect"),
         },
