@@ -10,6 +10,7 @@ pub mod http;
 pub mod motet;
 pub mod mqtt;
 pub mod mqtt_packets;
+pub mod prometheus;
 pub mod wait;
 pub mod websocket;
 

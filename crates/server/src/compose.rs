@@ -129,6 +129,13 @@ impl Running {
         let sockets = restart::inherited(place)?;
         let handle = listeners::start(&parts, &chains, certificates.as_ref(), sockets)?;
         metrics.serves(&handle);
+        if let Some(certificates) = &certificates {
+            metrics.sources().set_tls(
+                certificates
+                    .acceptor("operationsApi.network.securePort")
+                    .clone(),
+            );
+        }
         health.loaded(loaded.components);
         health.serves(&handle);
         Ok(Self {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
-use core_listener::{DurationHistogram, ListenerStats};
+use core_listener::{DurationHistogram, ListenerStats, TlsAcceptor};
 use telemetry::Metrics;
 use telemetry::metrics::{Distribution, Family, Kind, MetricError, Samples, Unit};
 
@@ -185,6 +186,36 @@ fn durations(
 }
 
 fn register_tls(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), MetricError> {
+    let family = Family::new(
+        "tls_certificate_expiry_timestamp_seconds",
+        "End of the validity of a certificate, since 1970",
+    )
+    .unit(Unit::Seconds)
+    .group("tls")
+    .labels(&["name"]);
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Gauge,
+        |sources, samples| {
+            let certificates = sources.tls.get().map(TlsAcceptor::certificates);
+            // Two of one name, as of two kinds of keys: the first to end is what matters.
+            let mut ends: BTreeMap<String, u64> = BTreeMap::new();
+            for certificate in certificates.unwrap_or_default() {
+                let end = certificate
+                    .not_after
+                    .and_then(|end| end.duration_since(UNIX_EPOCH).ok());
+                if let Some(end) = end {
+                    let first = ends.entry(certificate.name).or_insert(u64::MAX);
+                    *first = end.as_secs().min(*first);
+                }
+            }
+            for (name, end) in ends {
+                samples.push(&[&name], end);
+            }
+        },
+    )?;
     let family = Family::new(
         "tls_handshakes_total",
         "TLS handshakes by version and result",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proto_mqtt::{Statistics, Version};
-use proto_sse::SseStatistics;
+use proto_sse::RouteStatistics;
 use proto_ws::WsStatistics;
 use resource::hub::HubStatistics;
 use telemetry::Metrics;
@@ -12,29 +12,7 @@ use telemetry::metrics::{Family, Kind, MetricError, Samples, Unit};
 use super::{Sources, collect};
 
 pub(super) fn register(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), MetricError> {
-    for (name, help, unit, kind, read) in SSE {
-        let family = Family::new(name, help).unit(unit).group("sse");
-        collect(registry, sources, family, kind, move |sources, samples| {
-            let statistics = sources.sse.get().map(proto_sse::Sse::statistics);
-            samples.push(&[], read(&statistics.unwrap_or_default()));
-        })?;
-    }
-    let family = Family::new(
-        "sse_dropped_total",
-        "Event streams that were ended by the server",
-    )
-    .group("sse")
-    .labels(&["reason"]);
-    collect(
-        registry,
-        sources,
-        family,
-        Kind::Counter,
-        |sources, samples| {
-            let statistics = sources.sse.get().map(proto_sse::Sse::statistics);
-            samples.push(&["slow"], statistics.unwrap_or_default().overflows);
-        },
-    )?;
+    register_sse(registry, sources)?;
     for (name, help, unit, kind, read) in EVENTS {
         let family = Family::new(name, help).unit(unit).group("runtime");
         collect(registry, sources, family, kind, move |sources, samples| {
@@ -63,36 +41,73 @@ pub(super) fn register(registry: &Metrics, sources: &Arc<Sources>) -> Result<(),
 
 type Single<S> = (&'static str, &'static str, Unit, Kind, fn(&S) -> u64);
 
-const SSE: [Single<SseStatistics>; 4] = [
+const SSE: [Single<RouteStatistics>; 4] = [
     (
         "sse_streams",
         "Open event streams",
         Unit::Connections,
         Kind::Gauge,
-        |sse| sse.streams,
+        |route| route.streams,
     ),
     (
         "sse_streams_total",
         "Event streams that were opened",
         Unit::Connections,
         Kind::Counter,
-        |sse| sse.opened,
+        |route| route.opened,
     ),
     (
         "sse_events_total",
         "Events sent",
         Unit::Operations,
         Kind::Counter,
-        |sse| sse.events,
+        |route| route.events,
     ),
     (
         "sse_bytes_total",
         "Bytes of event streams",
         Unit::Bytes,
         Kind::Counter,
-        |sse| sse.bytes,
+        |route| route.bytes,
     ),
 ];
+
+fn register_sse(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), MetricError> {
+    for (name, help, unit, kind, read) in SSE {
+        let family = Family::new(name, help)
+            .unit(unit)
+            .group("sse")
+            .labels(&["route"]);
+        collect(registry, sources, family, kind, move |sources, samples| {
+            let statistics = sources.sse.get().map(proto_sse::Sse::statistics);
+            for route in statistics.unwrap_or_default().routes {
+                // As the families of requests call it.
+                let label = match &*route.route {
+                    path if path.len() > 1 && path.starts_with('/') => format!("{path}/"),
+                    name => name.to_owned(),
+                };
+                samples.push(&[&label], read(&route));
+            }
+        })?;
+    }
+    let family = Family::new("sse_dropped_total", "Events that were not sent")
+        .unit(Unit::Operations)
+        .group("sse")
+        .labels(&["reason"]);
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Counter,
+        |sources, samples| {
+            let statistics = sources.sse.get().map(proto_sse::Sse::statistics);
+            let dropped = statistics.unwrap_or_default().dropped;
+            samples.push(&["slow"], dropped.slow);
+            samples.push(&["oversize"], dropped.oversize);
+            samples.push(&["closed"], dropped.closed);
+        },
+    )
+}
 
 const EVENTS: [Single<HubStatistics>; 4] = [
     (

@@ -10,7 +10,7 @@ pub(super) use self::storage::TABLE_FAMILIES;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use auth::Directory;
-use core_listener::{ListenerStats, ServerHandle};
+use core_listener::{ListenerStats, ServerHandle, TlsAcceptor};
 use proto_mqtt::Broker;
 use proto_sse::Sse;
 use proto_ws::WebSockets;
@@ -36,6 +36,7 @@ pub struct Sources {
     pub(super) directory: OnceLock<Arc<Directory>>,
     pub(super) store: OnceLock<Arc<Store>>,
     pub(super) health: OnceLock<Arc<Health>>,
+    pub(super) tls: OnceLock<TlsAcceptor>,
     pub(super) log: OnceLock<Box<dyn Fn() -> LogStatistics + Send + Sync>>,
 }
 
@@ -62,6 +63,7 @@ impl Sources {
             directory: OnceLock::new(),
             store: OnceLock::new(),
             health: OnceLock::new(),
+            tls: OnceLock::new(),
             log: OnceLock::new(),
         }
     }
@@ -83,6 +85,8 @@ impl Sources {
         set_store: store = Arc<Store>,
         /// What probes are told.
         set_health: health = Arc<Health>,
+        /// The certificates in use.
+        set_tls: tls = TlsAcceptor,
         /// The counts of the log.
         set_log: log = Box<dyn Fn() -> LogStatistics + Send + Sync>,
     }
