@@ -13,6 +13,10 @@ use support::{Fixture, all, any, compare, internal, json, keys, matching, search
 const READING: &str = "type Reading @table { id: Int @primaryKey, sensor: Int @indexed, at: Int @indexed, kind: String @indexed, note: String }";
 
 /// Records of the large table; a million take a minute, so a smaller number stands in by default.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the size of a test is no setting of the program"
+)]
 fn record_count() -> i64 {
     let wanted = std::env::var("MOTET_TEST_RECORDS").ok();
     wanted.map_or(20_000, |count| {
