@@ -18,6 +18,7 @@ pub struct Builder {
     application: Option<PathBuf>,
     root: Option<PathBuf>,
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
 }
 
 impl Default for Builder {
@@ -27,6 +28,7 @@ impl Default for Builder {
             application: None,
             root: None,
             settings: Vec::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -76,6 +78,13 @@ impl Builder {
         self
     }
 
+    /// One variable of the environment, which is empty otherwise.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The command line, with every port at 0 and two workers unless set otherwise.
     fn command(&self, root: &Path) -> Command {
         let mut command = Command::new(binary());
@@ -98,6 +107,7 @@ impl Builder {
             .env_clear()
             .env("ROOTPATH", root)
             .env("HOME", root)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null());
         command
     }

@@ -93,23 +93,25 @@ pub trait CertificateCheck: fmt::Debug + Send + Sync {
 }
 
 impl ClientAuth {
-    /// The verifier of rustls and whether clients must have a certificate.
-    pub(crate) fn verifier(&self) -> Result<Option<(Arc<dyn ClientCertVerifier>, bool)>, TlsError> {
-        let (authorities, required) = match self {
-            Self::Off => return Ok(None),
-            Self::Optional(authorities) => (authorities, false),
-            Self::Required(authorities) => (authorities, true),
+    pub(crate) fn is_required(&self) -> bool {
+        matches!(self, Self::Required(_))
+    }
+
+    /// The verifier of rustls, if clients are asked.
+    pub(crate) fn verifier(&self) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+        let (Self::Optional(authorities) | Self::Required(authorities)) = self else {
+            return Ok(None);
         };
         let builder =
             WebPkiClientVerifier::builder_with_provider(authorities.roots.clone(), provider());
-        let builder = match required {
+        let builder = match self.is_required() {
             true => builder,
             false => builder.allow_unauthenticated(),
         };
-        let verifier = builder
+        builder
             .build()
-            .map_err(|error| TlsError::ClientVerifier(error.to_string()))?;
-        Ok(Some((verifier, required)))
+            .map(Some)
+            .map_err(|error| TlsError::ClientVerifier(error.to_string()))
     }
 }
 

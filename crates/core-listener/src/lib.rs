@@ -60,6 +60,8 @@ mod handover;
 mod identity;
 mod listener;
 mod panics;
+#[cfg(feature = "revocation")]
+mod revocation;
 mod server;
 mod sni;
 mod sockets;
@@ -78,6 +80,10 @@ pub use crate::handle::{CloseReport, ConnectionCounts, ServerGuard, ServerHandle
 pub use crate::handover::{HandOverError, InheritedSockets};
 pub use crate::identity::Identity;
 pub use crate::listener::{AnyPort, Listener};
+#[cfg(feature = "revocation")]
+pub use crate::revocation::{
+    CrlConfig, FailureMode, OcspConfig, Revocation, RevocationConfig, RevocationConfigError,
+};
 pub use crate::server::Server;
 pub use crate::stats::{DurationHistogram, ErrorCodeCounts, ListenerStats};
 pub use crate::tls::{CertificateInfo, TicketKeys, TlsAcceptor, TlsConfig, TlsEntry, TlsError};

@@ -240,8 +240,9 @@ impl TlsConfig {
         self
     }
 
-    /// Sets the keys of session tickets, to resume sessions across [`TlsAcceptor::replace`]. Do not carry
-    /// them over to other client authorities: a resumed session is not verified again. Default: new ones.
+    /// Sets the keys of session tickets, to resume sessions across [`TlsAcceptor::replace_config`]. Default:
+    /// new ones. With settings from [`build`](Self::build), do not carry them over to other client
+    /// authorities: there a resumed session is not verified again.
     pub fn ticket_keys(mut self, keys: TicketKeys) -> Self {
         self.ticket_keys = Some(keys);
         self
@@ -262,9 +263,7 @@ impl TlsConfig {
     /// library refuses the settings.
     pub fn build(self) -> Result<Arc<ServerConfig>, TlsError> {
         let verifier = self.client_auth.verifier()?;
-        Ok(Arc::new(
-            self.finish(verifier.map(|(verifier, _)| verifier))?,
-        ))
+        Ok(Arc::new(self.finish(verifier)?))
     }
 
     /// With the certificate of clients verified by this.
@@ -369,14 +368,12 @@ impl Settings {
 
     fn from_config(config: TlsConfig) -> Result<Self, TlsError> {
         let certificates = config.entries.iter().map(CertificateInfo::new).collect();
-        let clients = config
-            .client_auth
-            .verifier()?
-            .map(|(verifier, required)| Clients {
-                verifier,
-                required,
-                check: config.certificate_check.clone(),
-            });
+        let verifier = config.client_auth.verifier()?;
+        let clients = verifier.map(|verifier| Clients {
+            verifier,
+            required: config.client_auth.is_required(),
+            check: config.certificate_check.clone(),
+        });
         let in_handshake = clients
             .as_ref()
             .map(|clients| -> Arc<dyn ClientCertVerifier> {

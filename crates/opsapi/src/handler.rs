@@ -10,6 +10,7 @@ use base::WorkerId;
 use bytes::Bytes;
 use content::ContentTypes;
 use http::{HeaderValue, Method, StatusCode, header};
+use http_chain::auth::{RefreshToken, SessionControl};
 use http_chain::{BodyError, BoxFuture, Handler, Request, Response};
 use resource::{Caller, Catalog, Context, Error, Map, Protocol, Value};
 
@@ -27,6 +28,7 @@ const DECODE_ON_WORKER_BYTES: usize = 256 << 10;
 pub struct Operations {
     operations: HashMap<&'static str, Arc<Operation>>,
     catalog: Arc<dyn Catalog>,
+    directory: Option<Arc<Directory>>,
     types: ContentTypes,
     config: OpsConfig,
 }
@@ -36,6 +38,7 @@ impl Operations {
     pub fn new(catalog: Arc<dyn Catalog>, config: OpsConfig) -> Self {
         let mut new = Self {
             operations: HashMap::new(),
+            directory: None,
             catalog,
             types: ContentTypes::standard(),
             config,
@@ -46,12 +49,13 @@ impl Operations {
         new
     }
 
-    /// Adds the operations on users and roles.
+    /// Adds the operations on users, roles, tokens and sessions.
     #[must_use]
     pub fn with_directory(mut self, directory: Arc<Directory>) -> Self {
-        for operation in operations::users(directory, Arc::clone(&self.catalog)) {
+        for operation in operations::users(Arc::clone(&directory), Arc::clone(&self.catalog)) {
             self.add(operation);
         }
+        self.directory = Some(directory);
         self
     }
 
@@ -110,14 +114,15 @@ impl Operations {
         let worker = request.conn().map_or(WorkerId(0), |conn| conn.worker);
         let mut context = Context::new(caller, worker, Protocol::Operations);
         context.operation = Some(operation.name());
-        self.run(
-            operation,
-            Call {
-                parameters,
-                context,
-            },
-        )
-        .await
+        let extensions = request.extensions();
+        let call = Call {
+            peer: request.conn().and_then(|_| request.ip()),
+            session: extensions.get::<SessionControl>().cloned(),
+            refresh_token: extensions.get::<RefreshToken>().cloned(),
+            parameters,
+            context,
+        };
+        self.run(operation, call).await
     }
 
     fn find(&self, name: &str, caller: &Caller) -> Result<&Operation, Failure> {
@@ -130,15 +135,11 @@ impl Operations {
         operation.ok_or_else(|| Failure::new(400, format!("Operation '{name}' not found")))
     }
 
-    async fn run(&self, operation: &Operation, call: Call) -> Result<Reply, Failure> {
+    async fn run(&self, operation: &Operation, mut call: Call) -> Result<Reply, Failure> {
         let user = call.context.caller.username().map(|name| name.to_string());
         let user = user.unwrap_or_default();
-        if call.parameters.contains_key("impersonate") {
-            // To run it with the caller's own rights instead would be worse than not to run it.
-            return Err(Failure::new(
-                501,
-                "'impersonate' is not available in this build",
-            ));
+        if let Some(wanted) = call.parameters.remove("impersonate") {
+            call.context.caller = self.impersonate(operation, &wanted, &call.context.caller)?;
         }
         permission::require_operation(operation, &call)?;
         let name = operation.name();
@@ -151,6 +152,27 @@ impl Operations {
             ),
         }
         reply
+    }
+
+    /// Who the operation runs as. Operations on credentials are not for somebody else's hands.
+    fn impersonate(
+        &self,
+        operation: &Operation,
+        wanted: &Value,
+        caller: &Caller,
+    ) -> Result<Caller, Failure> {
+        let Some(directory) = &self.directory else {
+            // To run it with the caller's own rights instead would be worse than not to run it.
+            return Err(Failure::new(
+                501,
+                "'impersonate' needs a directory of users",
+            ));
+        };
+        if operations::CREDENTIALS.contains(&operation.name()) {
+            let text = format!("'{}' is refused while impersonating", operation.name());
+            return Err(Failure::new(403, text));
+        }
+        Ok(directory.impersonate(caller, wanted, Some(&*self.catalog))?)
     }
 
     async fn read(&self, request: &mut Request, caller: &Caller) -> Result<Bytes, Failure> {

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http_chain::BoxFuture;
+use http_chain::auth::{RefreshToken, SessionControl};
 use resource::{Context, Error, Map, User};
 
 use crate::{Failure, Reply};
@@ -33,6 +35,12 @@ pub struct Call {
     pub parameters: Map,
     /// Who asks and from where; `operation` is the name for the audit log.
     pub context: Context,
+    /// Address of the peer, whose failed logins are counted.
+    pub peer: Option<IpAddr>,
+    /// Begins and ends the session of the client; absent when there are no sessions.
+    pub session: Option<SessionControl>,
+    /// A refresh token that came as Bearer; unchecked.
+    pub refresh_token: Option<RefreshToken>,
 }
 
 impl Call {

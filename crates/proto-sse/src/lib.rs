@@ -9,7 +9,7 @@
 //! [`Sse`] is a handler of `http-chain`. It answers a GET whose client prefers `text/event-stream` and whose path
 //! leads to a resource exported for SSE, and hands everything else back. Permission, target and options are
 //! settled before the first byte, so that every refusal is an ordinary HTTP error; after that only the stream
-//! can speak, in events called `overflow`, `unauthorized` and `error`.
+//! can speak, in events called `reset`, `overflow`, `unauthorized` and `error`.
 //!
 //! A browser that loses the connection comes back with `Last-Event-ID`, which continues the stream where it
 //! was. Ids are positions in the log of the database. While the current state of a collection is sent, in the
@@ -17,21 +17,28 @@
 //! the last of them.
 //!
 //! Normative: the section "Server-sent events" of the [HTML standard], `realtime.md` §1 and §3. [`framing`] and
-//! the envelope are pure; only `stream` awaits. Not here: compression (never used on these streams), custom
-//! resources that yield events of their own form. Not built yet, and refused by name: conditions in the query.
+//! the envelope are pure; only `stream`, `channel` and `custom` await. Code of an embedder sends events by
+//! [`EventStreams`]. Not here: compression (never used on these streams).
 //!
 //! [HTML standard]: https://html.spec.whatwg.org/multipage/server-sent-events.html
 #![forbid(unsafe_code)]
 
+mod channel;
 mod config;
+mod custom;
 mod envelope;
+mod event;
 mod failure;
 pub mod framing;
 mod handler;
+mod response;
 mod statistics;
 mod stream;
 mod target;
 
+pub use crate::channel::{EventSender, EventStreamConfig, EventStreams, SendError, WhenFull};
 pub use crate::config::SseConfig;
+pub use crate::event::{InvalidField, SseEvent};
 pub use crate::handler::Sse;
-pub use crate::statistics::SseStatistics;
+pub use crate::response::last_event_id;
+pub use crate::statistics::{DroppedEvents, RouteStatistics, SseStatistics};

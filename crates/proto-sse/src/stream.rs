@@ -28,7 +28,7 @@ use crate::target::Target;
 const SHARED_BYTES: usize = 8 * 1024;
 
 /// An open stream.
-pub(crate) struct EventStream {
+pub(crate) struct ResourceStream {
     subscription: Subscription,
     style: Style,
     /// Taken from the subscription and not sent yet.
@@ -54,7 +54,7 @@ enum Step {
     Shutdown,
 }
 
-impl EventStream {
+impl ResourceStream {
     pub(crate) fn new(
         subscription: Subscription,
         target: &Target,
@@ -69,6 +69,10 @@ impl EventStream {
             ..Block::default()
         };
         retry.encode(&mut prelude);
+        if subscription.is_reset() {
+            // What a reader knows may contain records that were deleted meanwhile: it begins anew.
+            encode_control("reset", br#"{"type":"reset"}"#, &mut prelude);
+        }
         Self {
             subscription,
             style: Style {
@@ -210,13 +214,24 @@ impl EventStream {
 
     /// Sends a last event and ends.
     fn end(&mut self, event: &str, data: &[u8]) {
-        let block = Block {
-            event: Some(event),
-            data: Some(data),
-            ..Block::default()
-        };
-        block.encode(&mut self.prelude);
+        encode_control(event, data, &mut self.prelude);
         self.is_ended = true;
+    }
+}
+
+/// A block that is about the stream, not about a record.
+fn encode_control(event: &str, data: &[u8], out: &mut Vec<u8>) {
+    let block = Block {
+        event: Some(event),
+        data: Some(data),
+        ..Block::default()
+    };
+    block.encode(out);
+}
+
+impl Drop for ResourceStream {
+    fn drop(&mut self) {
+        self.count.dropped_at_close(self.waiting.len());
     }
 }
 
@@ -238,7 +253,7 @@ pub(crate) struct Permission {
 }
 
 /// What became of a permission.
-enum Standing {
+pub(crate) enum Standing {
     Same,
     /// It is another one, for example of fewer attributes.
     Changed,
@@ -262,14 +277,14 @@ impl Permission {
     }
 
     /// Waits until users or roles have changed, or the time has come. Cancel safe.
-    async fn wait_for_recheck(&mut self) {
+    pub(crate) async fn wait_for_recheck(&mut self) {
         tokio::select! {
             () = self.changes.next() => {}
             _ = self.interval.tick() => {}
         }
     }
 
-    fn check(&mut self) -> Standing {
+    pub(crate) fn check(&mut self) -> Standing {
         let Some(caller) = self.authenticator.refresh(&self.context.caller) else {
             return Standing::Lost;
         };

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base::Timestamp;
 use content::ContentTypes;
 use http_chain::percent;
-use resource::{Error, Resource, Scope, SubscribeOptions};
+use resource::{Error, Key, Resource, Scope, SubscribeOptions};
 
 /// Scope and options of one stream.
 #[derive(Debug, PartialEq)]
@@ -37,9 +37,30 @@ impl Target {
         Ok(target)
     }
 
+    /// The same for a resource made of code, which has no subscribe options.
+    ///
+    /// # Errors
+    ///
+    /// 400 if there is a query.
+    pub(crate) fn conversation(self, query: Option<&str>) -> Result<resource::Target, Error> {
+        if query.is_some_and(|query| !query.is_empty()) {
+            return Err(Error::bad_request(
+                "queries are not available for streams of custom resources",
+            ));
+        }
+        Ok(match self.scope {
+            Scope::Key(key) => resource::Target::record(key),
+            Scope::Prefix(prefix) => resource::Target {
+                key: Some(Key::String(prefix)),
+                ..resource::Target::collection()
+            },
+            _ => resource::Target::collection(),
+        })
+    }
+
     fn set(&mut self, pair: &str) -> Result<(), Error> {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (name, value) = (decode(name)?, decode(value)?);
+        let (encoded_name, encoded_value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (decode(encoded_name)?, decode(encoded_value)?);
         if self.options.set(&name, &value)? {
             return Ok(());
         }
@@ -49,9 +70,8 @@ impl Target {
             self.event_names = value.parse().map_err(|_| Error::bad_request(message))?;
             return Ok(());
         }
-        Err(Error::bad_request(format!(
-            "live filters are not built yet: '{pair}' is no subscribe option"
-        )))
+        self.options
+            .add_condition(pair, |text| decode(text).map(Cow::into_owned))
     }
 
     /// Continues after `last_event_id`, unless the query says where to start. Text that is no position is
@@ -118,7 +138,7 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Error> {
 mod tests {
     use std::sync::Arc;
 
-    use resource::{Attribute, AttributeType, Key, Methods, TableDefinition};
+    use resource::{Attribute, AttributeType, Condition, Methods, TableDefinition};
 
     use super::*;
 
@@ -200,27 +220,25 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_is_refused_by_name() {
-        for query in [
-            "breed=Boxer",
-            "breed",
-            "select(name)",
-            "limit(1)",
-            "age=gt=7",
-        ] {
+    fn a_condition_filters_and_what_is_none_is_refused_by_name() {
+        let filter = |query| parse("/", query).unwrap().options.filter;
+        assert_eq!(filter("omitCurrent=true"), None);
+        let Some(Condition::Compare(condition)) = filter("breed=Boxer%20x&omitCurrent=true") else {
+            panic!("one condition");
+        };
+        assert_eq!(condition.value, "Boxer x".into());
+        assert!(matches!(filter("a=1&b=gt=2"), Some(Condition::Group(..))));
+        for query in ["breed", "select(name)", "limit(1)", "a=1|b=2"] {
             let error = parse("/", query).unwrap_err();
-            assert_eq!(error.status(), 400);
-            assert!(
-                error
-                    .message()
-                    .starts_with("live filters are not built yet")
-            );
+            assert_eq!(error.status(), 400, "{query}");
+            assert!(error.message().contains(query), "{error}");
         }
         for query in [
             "omitCurrent=maybe",
             "eventNames=",
             "previousCount=1001",
             "startTime=%",
+            "a=%",
         ] {
             assert_eq!(parse("/", query).unwrap_err().status(), 400, "{query}");
         }

@@ -62,7 +62,7 @@ impl Encoding {
         ids[usize::from(is_raw_patch)]
     }
 
-    fn encode(self, value: &Value) -> Result<Bytes, EncodeError> {
+    pub(crate) fn encode(self, value: &Value) -> Result<Bytes, EncodeError> {
         let mut out = Vec::with_capacity(128);
         match self {
             Self::Json => json::write(value, &mut out),
@@ -141,6 +141,16 @@ fn id(key: Option<&Key>) -> Value {
 pub fn end_of_initial(encoding: Encoding) -> Result<Bytes, EncodeError> {
     let mark = Map::from_iter([("type", Value::from("end_of_initial"))]);
     encoding.encode(&Value::Map(mark))
+}
+
+/// The control message before the current state that stands for a replay which is not possible any more.
+///
+/// # Errors
+///
+/// As [`event`].
+pub fn reset(encoding: Encoding) -> Result<Bytes, EncodeError> {
+    let reset = Map::from_iter([("type", Value::from("reset"))]);
+    encoding.encode(&Value::Map(reset))
 }
 
 /// The answer to a command that failed. The text of an internal error stays here.

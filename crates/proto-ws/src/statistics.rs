@@ -224,8 +224,8 @@ pub(crate) struct ConnectionCount {
     statistics: Arc<Statistics>,
     worker: WorkerId,
     kind: Kind,
-    /// How it ended; lost until something else is known.
-    end: (u16, bool),
+    /// How it ends is counted.
+    has_ended: bool,
 }
 
 impl ConnectionCount {
@@ -238,7 +238,7 @@ impl ConnectionCount {
             statistics,
             worker,
             kind,
-            end: (ABNORMAL, true),
+            has_ended: false,
         }
     }
 
@@ -258,18 +258,23 @@ impl ConnectionCount {
         }
     }
 
-    /// Notes how the connection ends.
+    /// The connection is about to be closed, in this way.
     pub(crate) fn ends(&mut self, code: u16, by_client: bool) {
-        self.end = (code, by_client);
+        if self.has_ended {
+            return;
+        }
+        self.has_ended = true;
+        let cells = self.statistics.cells(self.worker);
+        let at = usize::from(code.wrapping_sub(FIRST_CODE)).min(CODES - 1);
+        add(&cells.closed[usize::from(by_client)][at], 1);
     }
 }
 
 impl Drop for ConnectionCount {
     fn drop(&mut self) {
+        // Without any other reason, it was lost.
+        self.ends(ABNORMAL, true);
         let cells = self.statistics.cells(self.worker);
-        let (code, by_client) = self.end;
-        let at = usize::from(code.wrapping_sub(FIRST_CODE)).min(CODES - 1);
-        add(&cells.closed[usize::from(by_client)][at], 1);
         add(&cells.connections[self.kind as usize].ended, 1);
     }
 }

@@ -2,14 +2,10 @@
 
 use std::borrow::Cow;
 
-use base::Timestamp;
 use content::ContentTypes;
 use http_chain::percent::{self, PercentError};
 use resource::registry::Match;
-use resource::{Error, Protocol, Registry, Resource, Scope, SubscribeOptions};
-
-/// Most events that can be asked for by `previousCount`.
-const MAX_PREVIOUS_COUNT: u32 = 1000;
+use resource::{Error, Key, Protocol, Registry, Resource, Scope, SubscribeOptions};
 
 /// The part of a resource whose changes are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +74,18 @@ pub(crate) fn find<'p>(
     before_suffix.or(found)
 }
 
+/// The target of a conversation.
+pub(crate) fn of_scope(scope: Scope) -> resource::Target {
+    match scope {
+        Scope::Key(key) => resource::Target::record(key),
+        Scope::Prefix(prefix) => resource::Target {
+            key: Some(Key::String(prefix)),
+            ..resource::Target::collection()
+        },
+        _ => resource::Target::collection(),
+    }
+}
+
 fn names_property(resource: &dyn Resource, before: &str, after: &str) -> Result<bool, Error> {
     if before.is_empty() || before.ends_with('/') {
         return Ok(false);
@@ -107,18 +115,20 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads the query: `omitCurrent`, `startTime`, `previousCount`, `rawEvents`, `markInitial`.
+    /// Reads the query: `omitCurrent`, `startTime`, `previousCount`, `rawEvents`, `markInitial`, and conditions.
     ///
     /// # Errors
     ///
-    /// 400 for a value that does not fit, for options that exclude each other, and for conditions: live
-    /// filters are not built.
+    /// 400 for a value that does not fit, for options that exclude each other, and for what is neither an option
+    /// nor a condition.
     pub fn parse(query: Option<&str>, scope: &Scope) -> Result<Self, Error> {
         let mut options = Self::default();
         let parts = query.unwrap_or_default().split('&');
         for part in parts.filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            options.set(&decode_form(name)?, &decode_form(value)?)?;
+            if !options.set(&decode_form(name)?, &decode_form(value)?)? {
+                options.subscribe.add_condition(part, decode_form)?;
+            }
         }
         let SubscribeOptions {
             start_time,
@@ -133,41 +143,21 @@ impl Options {
         Ok(options)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        let subscribe = &mut self.subscribe;
+    /// `false` if there is no option of that name.
+    fn set(&mut self, name: &str, value: &str) -> Result<bool, Error> {
+        if self.subscribe.set(name, value)? {
+            return Ok(true);
+        }
         match name {
-            "omitCurrent" => subscribe.omit_current = flag(name, value)?,
-            "rawEvents" => subscribe.raw_events = flag(name, value)?,
             "markInitial" => self.mark_initial = flag(name, value)?,
-            "startTime" => {
-                let millis = value.parse().ok().and_then(Timestamp::from_millis);
-                let time = millis.ok_or_else(|| {
-                    Error::bad_request("startTime must be milliseconds since 1970")
-                })?;
-                subscribe.start_time = Some(time);
-            }
-            "previousCount" => {
-                let count = value
-                    .parse()
-                    .ok()
-                    .filter(|count| *count <= MAX_PREVIOUS_COUNT);
-                let count = count.ok_or_else(|| {
-                    Error::bad_request("previousCount must be a whole number up to 1000")
-                })?;
-                subscribe.previous_count = Some(count);
-            }
             "includeDescendants" | "onlyChildren" => {
                 return Err(Error::bad_request(format!(
                     "{name} is not available in this build"
                 )));
             }
-            _ => {
-                return Err(Error::bad_request(format!(
-                    "live filters are not available in this build, found '{name}'"
-                )));
-            }
+            _ => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -197,7 +187,8 @@ fn malformed(error: PercentError, text: &str) -> Error {
 mod tests {
     use std::sync::Arc;
 
-    use resource::{Exposure, Key, Methods};
+    use base::Timestamp;
+    use resource::{Condition, Exposure, Methods};
 
     use super::*;
 
@@ -277,6 +268,16 @@ mod tests {
     }
 
     #[test]
+    fn other_items_of_the_query_are_conditions() {
+        let options = Options::parse(Some("breed=Boxer+x&rawEvents=true"), &Scope::All).unwrap();
+        let Some(Condition::Compare(condition)) = options.subscribe.filter else {
+            panic!("one condition");
+        };
+        assert_eq!(condition.attribute, ["breed"]);
+        assert_eq!(condition.value, "Boxer x".into());
+    }
+
+    #[test]
     fn options_that_do_not_fit_are_400() {
         let message = |query: &str| {
             let error = Options::parse(Some(query), &Scope::All).unwrap_err();
@@ -294,7 +295,8 @@ mod tests {
         ] {
             message(bad);
         }
-        assert!(message("breed=Boxer").contains("live filters"));
+        assert!(message("breed").contains("'breed'"));
+        assert!(message("limit(1)").contains("functions"));
         assert!(message("startTime=1&previousCount=1").contains("can not be combined"));
         let record = Scope::Key(Key::from("1"));
         assert!(Options::parse(Some("startTime=1&previousCount=1"), &record).is_ok());

@@ -84,6 +84,73 @@ fn a_collection_starts_with_its_records_in_key_order_and_a_mark_on_request() {
 }
 
 #[test]
+fn a_condition_in_the_query_filters_state_and_events() {
+    let server = Server::start(plain);
+    server.dog.put("1", r#"{"breed":"Pug"}"#);
+    server.dog.put("2", r#"{"breed":"Great Dane"}"#);
+    let mut client = server.connect("/Dog/?breed=Great+Dane");
+    assert_eq!(client.change().1, json!("2"));
+    server.dog.put("3", r#"{"breed":"Pug"}"#);
+    server.dog.put("4", r#"{"breed":"Great Dane"}"#);
+    server.dog.delete("1");
+    assert_eq!(client.change().1, json!("4"));
+    assert_eq!(client.event()["type"], json!("delete"));
+}
+
+#[test]
+fn a_replay_that_is_not_possible_any_more_begins_with_reset() {
+    let server = Server::start(plain);
+    server.dog.put("1", "{}");
+    let mut client = server.connect("/Dog/?startTime=1");
+    assert_eq!(client.event(), json!({"type":"reset"}));
+    assert_eq!(client.change().0, "put");
+}
+
+#[test]
+fn w4_a_sub_protocol_can_name_the_format() {
+    let server = Server::start(plain);
+    server.dog.put("1", "{}");
+    for (offered, selected, is_text) in [
+        ("other, cbor", "cbor", false),
+        ("json", "json", true),
+        ("other", "other", true),
+    ] {
+        let fields = [("x-user", "mira"), ("sec-websocket-protocol", offered)];
+        let mut client = server.connect_with("/Dog/1", &fields).unwrap();
+        assert_eq!(
+            client.response.headers()["sec-websocket-protocol"],
+            selected
+        );
+        assert_eq!(client.message().is_text(), is_text);
+    }
+}
+
+#[test]
+fn connections_messages_and_closes_are_counted() {
+    let mut handler = None;
+    let server = Server::start(|registry| {
+        let web_sockets = plain(registry);
+        handler = Some(web_sockets.clone());
+        web_sockets
+    });
+    let handler = handler.unwrap();
+    server.dog.put("1", "{}");
+    let mut client = server.connect("/Dog/1");
+    client.change();
+    assert!(server.connect_with("/Dog/1", &[]).is_err());
+    let statistics = handler.statistics();
+    let none = statistics.none;
+    assert_eq!((none.open, none.accepted, none.rejected), (1, 1, 1));
+    assert_eq!(statistics.sent.text, 1);
+    client.socket.close(None).unwrap();
+    while client.socket.read().is_ok() {}
+    // It is counted before the socket is closed.
+    let statistics = handler.statistics();
+    assert_eq!(statistics.closed.len(), 1, "{statistics:?}");
+    assert_eq!(statistics.closed[0].code, Some(1005));
+}
+
+#[test]
 fn w4_the_suffix_or_accept_selects_the_format() {
     let server = Server::start(plain);
     server.dog.put("1", r#"{"n":1}"#);
@@ -122,9 +189,9 @@ fn w5_r3_failures_before_101_are_http_responses() {
     let unknown = refuse("/Cat/1", &mira);
     assert_eq!(unknown.status(), 404);
     assert_eq!(unknown.detail(), "No resource was found to handle /Cat/1");
-    let filter = refuse("/Dog/?breed=Boxer", &mira);
+    let filter = refuse("/Dog/?limit(1)", &mira);
     assert_eq!(filter.status(), 400);
-    assert!(filter.detail().contains("live filters"));
+    assert!(filter.detail().contains("filter live events"));
     assert_eq!(refuse("/Dog/%zz", &mira).status(), 400);
     assert_eq!(server.hub.statistics().subscriptions, 0);
 }

@@ -5,20 +5,28 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use auth::Directory;
 use http::HeaderValue;
-use http_chain::auth::{Authentication, LocalTrust};
+use http_chain::auth::{AuditEvents, Authentication, LocalTrust, SessionCookies};
 use http_chain::compression::{Compression, CompressionConfig, RequestDecoding};
-use http_chain::files::{StaticFiles, StaticFilesConfig};
+use http_chain::cookies::SameSite;
+use http_chain::files::{StaticFiles, StaticSection};
 use http_chain::stages::{
-    BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, RequestLog, RequestLogConfig,
+    BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, LogLevel as RequestLogLevel, RequestLog,
+    RequestLogConfig, RequestLogFormat,
 };
 use http_chain::{Chains, Ports, Stage};
 use opsapi::{Operations, OpsConfig};
 use proto_mqtt::{Broker, Identity};
-use resource::{Authenticator, Caller, Hub, Registry};
+use resource::{Authenticator, Caller, Hub, Registry, Sessions};
 use store::Store;
+use telemetry::LogLevel;
 
 use crate::application::{Loaded, Site};
+use crate::config::file::CookieSameSite;
 use crate::config::{self, Config};
+use crate::health::Health;
+use crate::metrics::{Answered, Answerer, NobodyYet, ServerMetrics};
+use crate::monitoring;
+use crate::restart::Trigger;
 
 /// Bytes of a body on the operations ports (`operations-api.md` §1).
 const OPERATIONS_BODY_BYTES: u64 = 1 << 30;
@@ -37,12 +45,29 @@ pub struct Parts<'a> {
     pub hub: Hub,
     /// MQTT over every transport; one, so that a client id is taken over from whichever it came by.
     pub broker: Arc<Broker>,
+    /// Asks for a restart of the process.
+    pub restart: Trigger,
+    /// Numbers.
+    pub metrics: Arc<ServerMetrics>,
+    /// What probes are told.
+    pub health: Arc<Health>,
 }
 
 impl Parts<'_> {
     /// The check of credentials, by its contract.
     pub fn authenticator(&self) -> Arc<dyn Authenticator> {
-        Arc::clone(&self.directory) as Arc<dyn Authenticator>
+        let directory = Arc::clone(&self.directory) as Arc<dyn Authenticator>;
+        self.metrics.authenticator(directory)
+    }
+
+    /// Tells the metrics whom to ask.
+    pub fn tell_metrics(&self) {
+        let sources = self.metrics.sources();
+        sources.set_hub(self.hub.clone());
+        sources.set_broker(Arc::clone(&self.broker));
+        sources.set_directory(Arc::clone(&self.directory));
+        sources.set_store(Arc::clone(&self.store));
+        sources.set_health(Arc::clone(&self.health));
     }
 }
 
@@ -64,13 +89,12 @@ pub fn operations_ports() -> Ports {
 pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     let config = parts.config;
     let mut chains = Chains::default();
-    if config.http.request_log.is_some() {
+    // Outside the log and every limit: a probe is never logged, refused or kept waiting.
+    monitoring::register(&mut chains, parts, loaded);
+    if let Some(requests) = &config.http.request_log {
         // Outermost, so that every answer is logged, whoever gave it.
-        chains.edge(
-            Ports::All,
-            "log",
-            Stage::gate(RequestLog::new(RequestLogConfig::default())),
-        );
+        let log = RequestLog::new(request_log(requests, config));
+        chains.edge(Ports::All, "log", Stage::gate(log));
     }
     // Before anything uses the host.
     chains.edge(Ports::All, "host", Stage::gate(HostCheck));
@@ -99,19 +123,19 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     );
 
     // Public, and cheaper than a login.
-    for site in &loaded.sites {
-        chains.last(
-            Ports::application(),
-            "static",
-            Stage::handler(static_files(site)?),
-        );
-    }
+    sites(&mut chains, loaded, Place::BeforeAuthentication)?;
+    // What no file answered and a gate refuses was refused before a handler saw it.
+    let unseen = Stage::handler(NobodyYet(Answerer::Nobody));
+    chains.last(Ports::application(), "unseen", unseen);
     // Preflights carry no credentials.
     if let Some(cors) = &config.http.cors {
         chains.last(
             Ports::application(),
             "cors",
-            Stage::gate(Cors::new(application_cors(cors)?)),
+            Stage::gate(Cors::new(application_cors(
+                cors,
+                config.authentication.sessions,
+            )?)),
         );
     }
     if let Some(cors) = &config.operations.cors {
@@ -122,22 +146,78 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
             Stage::gate(Cors::new(CorsConfig::operations(origins))),
         );
     }
-    let trust = LocalTrust {
-        loopback: config.authentication.authorize_local,
-        unix_sockets: true,
-    };
-    let certificate_user = config.mtls.as_ref().map(|mtls| mtls.user.clone());
-    let authentication = Authentication::new(parts.authenticator())
-        .with_local_trust(trust)
-        .with_certificate_user(certificate_user.unwrap_or_default());
-    chains.last(Ports::All, "authentication", Stage::wrap(authentication));
+    for ports in [Ports::application(), operations_ports()] {
+        let authentication = authentication(parts, &ports);
+        chains.last(ports, "authentication", Stage::wrap(authentication));
+    }
+    sites(&mut chains, loaded, Place::AfterAuthentication)?;
     register_resources(&mut chains, parts, loaded);
+    sites(&mut chains, loaded, Place::AfterResources)?;
     chains.last(
         operations_ports(),
         "operations",
-        Stage::handler(operations(parts)),
+        Stage::handler(Answered::by(Answerer::Operations, operations(parts))),
     );
+    let unmatched = Stage::handler(NobodyYet(Answerer::Unmatched));
+    chains.last(Ports::All, "unmatched", unmatched);
     Ok(chains)
+}
+
+fn request_log(requests: &config::RequestLog, config: &Config) -> RequestLogConfig {
+    RequestLogConfig {
+        level: match requests.level.unwrap_or(config.logging.level) {
+            level if level <= LogLevel::Info => RequestLogLevel::Info,
+            LogLevel::Warn => RequestLogLevel::Warn,
+            _ => RequestLogLevel::Error,
+        },
+        format: match requests.format {
+            config::LogFormat::Text => RequestLogFormat::Text,
+            config::LogFormat::Json => RequestLogFormat::Fields,
+        },
+        timing: requests.timing,
+        headers: requests.headers,
+        id: requests.id,
+        id_header: config.http.request_id,
+    }
+}
+
+/// Who asks, for these ports.
+pub(crate) fn authentication(parts: &Parts<'_>, ports: &Ports) -> Authentication {
+    let config = parts.config;
+    let identity = &config.authentication;
+    let is_operations = *ports == operations_ports();
+    let (mtls, cors) = match is_operations {
+        true => (&config.operations.mtls, &config.operations.cors),
+        false => (&config.mtls, &config.http.cors),
+    };
+    let user = mtls.as_ref().map(|mtls| mtls.user.clone());
+    let mut authentication = Authentication::new(parts.authenticator())
+        .with_local_trust(LocalTrust {
+            loopback: identity.authorize_local,
+            unix_sockets: true,
+        })
+        .with_certificate_user(user.unwrap_or_default())
+        .with_audit(AuditEvents {
+            failed: config.logging.failed_authentications,
+            successful: config.logging.successful_authentications,
+        });
+    if identity.sessions {
+        let origins = cors.as_ref().and_then(|cors| cors.origins.clone());
+        authentication = authentication.with_sessions(SessionCookies {
+            sessions: Arc::clone(&parts.directory) as Arc<dyn Sessions>,
+            domains: identity.cookie_domains.clone(),
+            same_site: match identity.same_site {
+                CookieSameSite::Lax => SameSite::Lax,
+                CookieSameSite::Strict => SameSite::Strict,
+                CookieSameSite::None => SameSite::None,
+            },
+            origins: origins.unwrap_or_default(),
+        });
+    }
+    match is_operations {
+        true => authentication.passing_refresh_tokens(),
+        false => authentication,
+    }
 }
 
 /// WebSocket and event streams look like GET to REST, so they come first.
@@ -166,10 +246,12 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
             });
         }
     }
+    let sources = parts.metrics.sources();
+    sources.set_web_sockets(web_sockets.clone());
     chains.last(
         Ports::application(),
         "websocket",
-        Stage::handler(web_sockets),
+        Stage::handler(Answered::by(Answerer::Resource, web_sockets)),
     );
     if loaded.rest {
         let sse = proto_sse::SseConfig {
@@ -178,7 +260,12 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
         };
         let sse = proto_sse::Sse::new(Arc::clone(&parts.registry), sse)
             .with_authenticator(parts.authenticator());
-        chains.last(Ports::application(), "sse", Stage::handler(sse));
+        sources.set_sse(sse.clone());
+        chains.last(
+            Ports::application(),
+            "sse",
+            Stage::handler(Answered::by(Answerer::Resource, sse)),
+        );
         let rest = rest::Rest::new(
             Arc::clone(&parts.registry),
             rest::RestConfig {
@@ -186,7 +273,11 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
                 ..rest::RestConfig::default()
             },
         );
-        chains.last(Ports::application(), "rest", Stage::handler(rest));
+        chains.last(
+            Ports::application(),
+            "rest",
+            Stage::handler(Answered::by(Answerer::Resource, rest)),
+        );
     }
 }
 
@@ -199,15 +290,36 @@ fn operations(parts: &Parts<'_>) -> Operations {
     Operations::new(catalog, config).with_directory(Arc::clone(&parts.directory))
 }
 
-fn static_files(site: &Site) -> anyhow::Result<StaticFiles> {
-    let config = StaticFilesConfig {
-        url_path: site.url_path.clone(),
-        ..StaticFilesConfig::new(&site.root)
-    };
-    Ok(StaticFiles::new(config)?)
+/// Where static files stand in the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    BeforeAuthentication,
+    AfterAuthentication,
+    AfterResources,
 }
 
-fn application_cors(cors: &config::Cors) -> anyhow::Result<CorsConfig> {
+impl Place {
+    fn of(section: &StaticSection) -> Self {
+        match section.after.as_deref() {
+            None => Self::BeforeAuthentication,
+            Some("authentication") => Self::AfterAuthentication,
+            Some(_) => Self::AfterResources,
+        }
+    }
+}
+
+/// Registers the static files that belong here.
+fn sites(chains: &mut Chains, loaded: &Loaded, place: Place) -> anyhow::Result<()> {
+    let here = |site: &&Site| Place::of(&site.section) == place;
+    for site in loaded.sites.iter().filter(here) {
+        let files = StaticFiles::new(site.section.config(&site.directory))?;
+        let files = Answered::by(Answerer::Static, files);
+        chains.last(Ports::application(), "static", Stage::handler(files));
+    }
+    Ok(())
+}
+
+fn application_cors(cors: &config::Cors, sessions: bool) -> anyhow::Result<CorsConfig> {
     let allow_headers = HeaderValue::from_str(&cors.allow_headers).with_context(|| {
         format!(
             "'http.corsAccessControlAllowHeaders' is '{}': expected header names",
@@ -217,6 +329,7 @@ fn application_cors(cors: &config::Cors) -> anyhow::Result<CorsConfig> {
     Ok(CorsConfig {
         origins: origins(cors),
         allow_headers,
+        allow_credentials: sessions,
         ..CorsConfig::default()
     })
 }

@@ -5,26 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use auth::{AuthConfig, Directory};
 use core_listener::ServerHandle;
 use resource::hub::QueueLimits;
 use resource::{Authenticator, Hub, Registry, Resource};
 use store::{Store, StoreConfig};
-use telemetry::{LogConfig, Logs};
-use tokio::signal::unix::{SignalKind, signal};
+use telemetry::Logs;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::application::{self, Host, Loaded};
 use crate::certificates::Certificates;
 use crate::chains::{self, Parts};
 use crate::config::Config;
+use crate::health::Health;
+use crate::identity;
 use crate::listeners;
+use crate::logs;
+use crate::metrics::ServerMetrics;
+use crate::restart;
 use crate::root::{self, Root};
 
 /// How often the files of certificates are looked at; a change counts when two looks see the same.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_millis(750);
 /// Table of the hashes of loaded data records.
 const LOADER_HASHES: &str = "hdb_dataloader_hash";
-const ADMINISTRATOR: &str = "admin";
 
 /// Runs until a signal stops the server.
 ///
@@ -35,17 +38,33 @@ const ADMINISTRATOR: &str = "admin";
 pub fn run(config: Config, application: Option<&Path>) -> anyhow::Result<()> {
     // Before the log makes it with other permissions.
     root::create(&config.root)?;
-    let logs = telemetry::logs::install(log_config(&config))?;
+    let log = Arc::new(telemetry::logs::install(logs::log_config(&config))?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
         let running = Running::start(config, application).await?;
+        let counted = Arc::clone(&log);
+        let statistics = move || counted.statistics();
+        running.metrics.sources().set_log(Box::new(statistics));
         running.announce();
-        running.until_stopped(&logs).await
+        running.until_stopped(&log).await
     });
-    logs.flush();
-    result
+    // Ends what still runs in the background, so that the store is closed.
+    drop(runtime);
+    log.flush();
+    match result? {
+        End::Stopped => Ok(()),
+        End::Restart(prepared) => Err(prepared.exec()),
+    }
+}
+
+/// Why a server does not run any more.
+enum End {
+    /// It was told to.
+    Stopped,
+    /// The program is to begin again.
+    Restart(restart::Prepared),
 }
 
 /// A server that accepts connections.
@@ -54,6 +73,9 @@ pub struct Running {
     handle: ServerHandle,
     certificates: Option<Certificates>,
     store: Arc<Store>,
+    restart: restart::Trigger,
+    health: Arc<Health>,
+    metrics: Arc<ServerMetrics>,
     _root: Root,
 }
 
@@ -75,17 +97,20 @@ impl Running {
         };
         let hub = Hub::with_limits(usize::from(config.workers.get()), limits);
         let store = Store::open(store_config(&config), hub.clone())?;
-        let directory = open_directory(&store, &config).await?;
+        let directory = identity::open(&store, &config).await?;
         let registry = Arc::new(Registry::new());
+        let metrics = ServerMetrics::new(&config, Arc::clone(&registry))?;
+        let health = Health::new(&config, Arc::clone(&store));
         let loaded = load_applications(&config, application, &store, &registry).await?;
         let certificates = needs_tls(&config)
-            .then(|| Certificates::new(&config.tls, config.mtls.as_ref()))
+            .then(|| Certificates::new(&config))
             .transpose()?;
         let broker = listeners::broker(
             &config,
             &registry,
-            Arc::clone(&directory) as Arc<dyn Authenticator>,
+            metrics.authenticator(Arc::clone(&directory) as Arc<dyn Authenticator>),
         )?;
+        let restart = restart::Trigger::default();
         let parts = Parts {
             config: &config,
             registry,
@@ -93,14 +118,33 @@ impl Running {
             store: Arc::clone(&store),
             hub,
             broker,
+            restart: restart.clone(),
+            metrics: Arc::clone(&metrics),
+            health: Arc::clone(&health),
         };
+        parts.tell_metrics();
         let chains = chains::build(&parts, &loaded)?;
-        let handle = listeners::start(&parts, &chains, certificates.as_ref())?;
+        let place = config.inherit.as_ref().map(|(place, _)| place.as_path());
+        let sockets = restart::inherited(place)?;
+        let handle = listeners::start(&parts, &chains, certificates.as_ref(), sockets)?;
+        metrics.serves(&handle);
+        if let Some(certificates) = &certificates {
+            metrics.sources().set_tls(
+                certificates
+                    .acceptor("operationsApi.network.securePort")
+                    .clone(),
+            );
+        }
+        health.loaded(loaded.components);
+        health.serves(&handle);
         Ok(Self {
             config,
             handle,
             certificates,
             store,
+            restart,
+            health,
+            metrics,
             _root: root,
         })
     }
@@ -131,51 +175,60 @@ impl Running {
         }
     }
 
-    /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains. SIGHUP reopens the log and reloads certificates; a
-    /// second signal to stop closes at once.
-    async fn until_stopped(self, logs: &Logs) -> anyhow::Result<()> {
-        let mut stop = [
-            SignalKind::terminate(),
-            SignalKind::interrupt(),
-            SignalKind::quit(),
-        ]
-        .map(signal)
-        .into_iter();
-        let mut next = || {
-            stop.next()
-                .context("three signals")?
-                .context("cannot listen for signals")
-        };
-        let (mut terminate, mut interrupt, mut quit) = (next()?, next()?, next()?);
-        let mut hangup = signal(SignalKind::hangup())?;
+    /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains. SIGHUP reopens the log and reloads certificates, SIGUSR2
+    /// restarts; a second signal to stop closes at once.
+    async fn until_stopped(self, logs: &Logs) -> anyhow::Result<End> {
+        let mut signals = Signals::new()?;
         let mut look = tokio::time::interval(CERTIFICATE_INTERVAL);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        let mut holder = self.config.inherit.as_ref().map(|(_, holder)| *holder);
+        let end = loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = quit.recv() => break,
-                _ = hangup.recv() => self.reload(logs),
+                said = signals.next() => match said {
+                    Said::Stop => break End::Stopped,
+                    Said::Reload => self.reload(logs),
+                    Said::Restart => self.restart.restart(),
+                },
+                () = self.restart.asked() => {
+                    tracing::info!("restarting");
+                    match restart::prepare(&self.handle, &self.config.root).await {
+                        Ok(prepared) => break End::Restart(prepared),
+                        Err(error) => tracing::error!("cannot restart, and go on: {error:#}"),
+                    }
+                }
                 _ = look.tick() => {
                     if let Some(certificates) = &self.certificates {
                         certificates.reload_if_changed();
                     }
+                    holder = holder.filter(|holder| !restart::reap(*holder));
                 }
+            }
+        };
+        self.health.begin_draining();
+        // A restart leaves no gap that a load balancer would have to know of.
+        let delay = self.config.shutdown.readiness_delay;
+        if matches!(end, End::Stopped) && !delay.is_zero() {
+            tracing::info!(
+                "stopping: not ready, serving for another {} ms",
+                delay.as_millis()
+            );
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = signals.stop() => {}
             }
         }
         let grace = self.config.shutdown.grace_period;
         tracing::info!("stopping: requests in flight get {} ms", grace.as_millis());
         let report = tokio::select! {
             report = self.handle.shutdown(grace) => report,
-            _ = terminate.recv() => self.force_close().await,
-            _ = interrupt.recv() => self.force_close().await,
+            () = signals.stop() => self.force_close().await,
         };
         tracing::info!(
             "stopped: {} connections ended in time, {} were cut off",
             report.drained,
             report.forced
         );
-        Ok(())
+        Ok(end)
     }
 
     async fn force_close(&self) -> core_listener::CloseReport {
@@ -185,6 +238,7 @@ impl Running {
 
     /// Stops like a signal would; for embedders and tests.
     pub async fn stop(self) {
+        self.health.begin_draining();
         self.handle
             .shutdown(self.config.shutdown.grace_period)
             .await;
@@ -201,6 +255,51 @@ impl Running {
     }
 }
 
+/// What an operator can say to the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+    restart: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            quit: listen(SignalKind::quit())?,
+            hangup: listen(SignalKind::hangup())?,
+            restart: listen(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Said {
+        tokio::select! {
+            _ = self.terminate.recv() => Said::Stop,
+            _ = self.interrupt.recv() => Said::Stop,
+            _ = self.quit.recv() => Said::Stop,
+            _ = self.hangup.recv() => Said::Reload,
+            _ = self.restart.recv() => Said::Restart,
+        }
+    }
+
+    /// Waits for one that means the end.
+    async fn stop(&mut self) {
+        while self.next().await != Said::Stop {}
+    }
+}
+
+/// What a signal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Stop,
+    Reload,
+    Restart,
+}
+
 fn needs_tls(config: &Config) -> bool {
     [
         &config.http.secure_port,
@@ -209,31 +308,6 @@ fn needs_tls(config: &Config) -> bool {
     ]
     .iter()
     .any(|port| port.is_some())
-}
-
-async fn open_directory(store: &Arc<Store>, config: &Config) -> anyhow::Result<Arc<Directory>> {
-    let tables = store
-        .ensure(vec![auth::tables::user_table(), auth::tables::role_table()])
-        .await?;
-    let [users, roles] =
-        <[_; 2]>::try_from(tables).map_err(|_| anyhow::anyhow!("two tables were ensured"))?;
-    let auth_config = AuthConfig {
-        cache_ttl: config.authentication.cache_ttl,
-        ..AuthConfig::default()
-    };
-    let directory = Directory::load(users, roles, auth_config).await?;
-    if let Some(password) = directory.ensure_administrator(ADMINISTRATOR, None).await? {
-        let path = root::keep_password(&config.root, ADMINISTRATOR, password.as_str())?;
-        println!(
-            "First start: the administrator is '{ADMINISTRATOR}' with password {}",
-            password.as_str()
-        );
-        println!(
-            "  (kept in {}, readable by its owner alone)",
-            path.display()
-        );
-    }
-    Ok(directory)
 }
 
 async fn load_applications(
@@ -254,6 +328,10 @@ async fn load_applications(
     for directory in deployed(&config.components_root) {
         if let Err(error) = application::load(&directory, &host, &mut loaded).await {
             tracing::error!("{error}");
+            let name = directory.file_name().unwrap_or(directory.as_os_str());
+            loaded
+                .components
+                .push((name.to_string_lossy().into_owned(), true));
         }
     }
     if let Some(directory) = application {
@@ -304,14 +382,5 @@ fn store_config(config: &Config) -> StoreConfig {
         max_transaction_queue_time: config.storage.max_queue_time,
         audit_retention: config.logging.audit_retention,
         ..StoreConfig::new(&config.storage.directory)
-    }
-}
-
-fn log_config(config: &Config) -> LogConfig {
-    LogConfig {
-        level: config.logging.level,
-        file: config.logging.file.clone(),
-        std_streams: config.logging.std_streams,
-        ..LogConfig::default()
     }
 }

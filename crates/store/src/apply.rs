@@ -307,7 +307,9 @@ pub(crate) fn add_index(
         state: IndexState::Building { after: None },
         sorts: true,
     };
-    if batch.counters(table).records <= batch.database.common.config.inline_index_records {
+    let few = batch.database.common.config.inline_index_records;
+    if batch.counters(table).records <= few && crate::maintenance::can_build(table, stored, &index)
+    {
         while !crate::maintenance::build_step(batch, table, &mut index)? {}
     }
     stored.indexes.push(index);

@@ -99,10 +99,9 @@ fn build_one(
     let tables = database.tables.load_full();
     let unfinished = tables.values().find_map(|table| {
         let stored = table.stored();
-        let position = stored
-            .indexes
-            .iter()
-            .position(|index| index.state != IndexState::Ready)?;
+        let position = stored.indexes.iter().position(|index| {
+            index.state != IndexState::Ready && can_build(table, &stored, index)
+        })?;
         Some((Arc::clone(table), stored, position))
     });
     let Some((table, stored, position)) = unfinished else {
@@ -124,6 +123,12 @@ fn build_one(
         }
     }
     Ok(true)
+}
+
+/// The index of an attribute whose function is not registered waits.
+pub(crate) fn can_build(table: &Table, stored: &StoredTable, index: &Index) -> bool {
+    let computed = table.computed(&stored.definition);
+    computed.is_none_or(|computed| !computed.is_unregistered(&index.attribute))
 }
 
 /// Gives some more records their index entries; whether the index is complete now.
@@ -180,14 +185,18 @@ fn sweep_expired(
     let tables = database.tables.load_full();
     let mut batch = Batch::begin(database, engine, memory)?;
     for (entry, key) in &expired {
-        batch.engine.expiry.delete(&mut batch.txn, entry)?;
-        let Some((time, id)) = expiry::split(entry) else {
+        let split = expiry::split(entry);
+        let table = split.and_then(|(_, id)| tables.values().find(|table| table.id() == id));
+        let (Some((time, id)), Some(table)) = (split, table) else {
+            batch.engine.expiry.delete(&mut batch.txn, entry)?;
             continue;
         };
-        let Some(table) = tables.values().find(|table| table.id() == id) else {
-            continue;
-        };
+        let computed = table.computed(&table.stored().definition);
+        if computed.is_some_and(|computed| computed.check_writable().is_err()) {
+            continue; // it stays invisible and is removed when its index entries can be worked out
+        }
         batch.load(table)?;
+        batch.engine.expiry.delete(&mut batch.txn, entry)?;
         let stored = batch.read(id, key).map_err(plain)?;
         if let Some(stored) = stored.filter(|stored| stored.header.expires_at == Some(time)) {
             apply::replace(&mut batch, table, key, Some(&stored), None).map_err(plain)?;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use base::Timestamp;
 use bytes::Bytes;
 use resource::schema::{Element, Export, ObjectType};
-use resource::{Attribute, AttributeType, Exposure, Map, TableDefinition, Value, json};
+use resource::{
+    Attribute, AttributeType, Computed, Exposure, Map, Relation, TableDefinition, Value, json,
+};
 
 use crate::FormatError;
 
@@ -194,22 +196,57 @@ fn decode_export(map: &Map) -> Option<Export> {
 
 fn encode_attributes(attributes: &[Attribute]) -> Value {
     let encode = |attribute: &Attribute| {
-        Value::Map(Map::from_iter([
+        let mut map = Map::from_iter([
             ("name", Value::from(attribute.name.as_str())),
             ("type", encode_type(&attribute.kind)),
             ("nullable", Value::Bool(attribute.nullable)),
             ("indexed", Value::Bool(attribute.indexed)),
             ("createdTime", Value::Bool(attribute.assigned_created_time)),
             ("updatedTime", Value::Bool(attribute.assigned_updated_time)),
-        ]))
+        ]);
+        if attribute.expires_at {
+            map.insert("expiresAt", true);
+        }
+        if let Some(Relation { table, from, to }) = &attribute.relation {
+            let members = [
+                ("table", Some(table)),
+                ("from", from.as_ref()),
+                ("to", to.as_ref()),
+            ];
+            map.insert("relation", texts(members));
+        }
+        if let Some(Computed { from, version }) = &attribute.computed {
+            let members = [("from", from.as_ref()), ("version", version.as_ref())];
+            map.insert("computed", texts(members));
+        }
+        Value::Map(map)
     };
     Value::Array(attributes.iter().map(encode).collect())
+}
+
+/// The texts that are there, under their names.
+fn texts<const N: usize>(members: [(&str, Option<&String>); N]) -> Value {
+    let present = members
+        .into_iter()
+        .filter_map(|(name, text)| Some((name, text?)));
+    let values = present.map(|(name, text)| (name, Value::from(text.as_str())));
+    Value::Map(values.collect())
 }
 
 fn decode_attributes(value: &Value) -> Option<Vec<Attribute>> {
     let decode = |value: &Value| {
         let map = value.as_map()?;
         let flag = |name| map.get(name)?.as_bool();
+        let text = |map: &Map, name| Some(map.get(name)?.as_str()?.to_owned());
+        let relation = match map.get("relation").and_then(Value::as_map) {
+            Some(relation) => Some(Relation {
+                table: text(relation, "table")?,
+                from: text(relation, "from"),
+                to: text(relation, "to"),
+            }),
+            None => None,
+        };
+        let computed = map.get("computed").and_then(Value::as_map);
         Some(Attribute {
             name: map.get("name")?.as_str()?.to_owned(),
             kind: decode_type(map.get("type")?)?,
@@ -217,6 +254,12 @@ fn decode_attributes(value: &Value) -> Option<Vec<Attribute>> {
             indexed: flag("indexed")?,
             assigned_created_time: flag("createdTime")?,
             assigned_updated_time: flag("updatedTime")?,
+            expires_at: map.contains_key("expiresAt"),
+            relation,
+            computed: computed.map(|computed| Computed {
+                from: text(computed, "from"),
+                version: text(computed, "version"),
+            }),
         })
     };
     value.as_array()?.iter().map(decode).collect()
@@ -371,6 +414,9 @@ pub(crate) mod message {
         if let Some(qos) = properties.qos {
             map.insert("qos", i64::from(qos));
         }
+        if let Some(receipt) = properties.receipt {
+            map.insert("receipt", receipt.cast_signed());
+        }
         map
     }
 
@@ -398,6 +444,7 @@ pub(crate) mod message {
                 .map(|user| user.iter().filter_map(pair).collect())
                 .unwrap_or_default(),
             qos: number("qos").and_then(|n| n.try_into().ok()),
+            receipt: number("receipt").map(i64::cast_unsigned),
         }
     }
 }
@@ -429,6 +476,22 @@ mod tests {
                     Attribute::new("id", AttributeType::Id),
                     tags,
                     Attribute::new("size", AttributeType::Object(Arc::new(size))),
+                    Attribute {
+                        relation: Some(Relation {
+                            table: "Owner".into(),
+                            from: Some("ownerId".into()),
+                            to: None,
+                        }),
+                        ..Attribute::new("owner", AttributeType::Any)
+                    },
+                    Attribute {
+                        computed: Some(Computed {
+                            from: Some("a + b".into()),
+                            version: Some("2".into()),
+                        }),
+                        expires_at: true,
+                        ..Attribute::new("sum", AttributeType::Long)
+                    },
                 ],
                 schema_defined: true,
                 sealed: false,

@@ -5,8 +5,9 @@
 //! one connection that differ in such a point are what request smuggling is made of, so we do not leave them
 //! to chance. hyper sees nothing of a head that breaks a rule, or at most the part that came in earlier reads.
 //!
-//! Everything else is hyper's to judge. Where it will refuse by itself, and after a request that may turn the
-//! connection into another protocol, the scanner steps aside for good.
+//! Everything else is hyper's to judge, and where it will refuse by itself the scanner steps aside for good. After
+//! a request that may turn the connection into another protocol, the scanner stops: what follows is held back
+//! until the answer tells whether it is HTTP.
 
 /// Longest part of a line that is kept: enough for the names and values that decide the framing.
 const LINE_START: usize = 128;
@@ -16,14 +17,37 @@ const LINE_START: usize = 128;
 pub(crate) struct Violation {
     /// Bytes of the scanned input that belong to earlier messages and may be passed on.
     pub(crate) valid: usize,
-    /// Status code and reason phrase of the answer.
-    pub(crate) status: &'static str,
+    /// What the peer is told.
+    pub(crate) answer: Answer,
 }
 
-const BAD_REQUEST: &str = "400 Bad Request";
-const URI_TOO_LONG: &str = "414 URI Too Long";
-const NOT_IMPLEMENTED: &str = "501 Not Implemented";
-const VERSION_NOT_SUPPORTED: &str = "505 HTTP Version Not Supported";
+/// A response of our own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// Status code and reason phrase.
+    pub(crate) status: &'static str,
+    /// Plain text for people, where the status alone would leave them guessing.
+    pub(crate) body: &'static str,
+}
+
+impl Answer {
+    pub(crate) const fn new(status: &'static str) -> Self {
+        Self { status, body: "" }
+    }
+}
+
+pub(crate) const BAD_REQUEST: Answer = Answer::new("400 Bad Request");
+const URI_TOO_LONG: Answer = Answer::new("414 URI Too Long");
+const NOT_IMPLEMENTED: Answer = Answer::new("501 Not Implemented");
+const VERSION_NOT_SUPPORTED: Answer = Answer::new("505 HTTP Version Not Supported");
+const RAW_LESS: Answer = Answer {
+    body: "A URL cannot contain a raw '<': write it as %3C. To compare in a query, name the operator: =lt= or =le=.\n",
+    ..BAD_REQUEST
+};
+const RAW_GREATER: Answer = Answer {
+    body: "A URL cannot contain a raw '>': write it as %3E. To compare in a query, name the operator: =gt= or =ge=.\n",
+    ..BAD_REQUEST
+};
 
 /// See the module. Bytes are scanned once, in the order in which they arrive.
 #[derive(Debug)]
@@ -45,6 +69,8 @@ enum State {
     ChunkSize,
     ChunkData(u64),
     TrailerLine,
+    /// After a request whose answer decides what follows.
+    Undecided,
     /// Not ours to judge any more.
     Aside,
 }
@@ -88,22 +114,26 @@ impl Scanner {
         }
     }
 
-    /// Follows the framing over these bytes. After an error, nothing more may be scanned.
+    /// Follows the framing over these bytes, and returns how many may be passed on now. It is fewer than all
+    /// only if the scanner [is undecided](Self::is_undecided) about the rest. After an error, nothing more may
+    /// be scanned.
     ///
     /// # Errors
     ///
     /// A [`Violation`]; the bytes before the head in question may be passed on.
-    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+    pub(crate) fn scan(&mut self, bytes: &mut [u8]) -> Result<usize, Violation> {
+        let length = bytes.len();
         let mut rest = bytes;
         let mut head_begins = 0;
-        while let Some(first) = rest.first() {
+        while let Some(first) = rest.first().copied() {
             let used = match &mut self.state {
-                State::Aside => return Ok(()),
+                State::Aside => return Ok(length),
+                State::Undecided => return Ok(length - rest.len()),
                 State::Between if matches!(first, b'\r' | b'\n') => 1,
                 State::Between => {
                     self.state = State::RequestLine;
                     self.head = Head::default();
-                    head_begins = bytes.len() - rest.len();
+                    head_begins = length - rest.len();
                     0
                 }
                 State::Content(left) | State::ChunkData(left) => {
@@ -115,33 +145,53 @@ impl Scanner {
                 }
                 _ => {
                     let end = rest.iter().position(|byte| *byte == b'\n');
-                    self.scan_line(&rest[..end.unwrap_or(rest.len())], end.is_some())
-                        .map_err(|status| Violation {
+                    let line_length = end.unwrap_or(rest.len());
+                    let line = &mut rest[..line_length];
+                    if self.state == State::RequestLine && end.is_some() {
+                        lower_minor_version(line);
+                    }
+                    self.scan_line(line, end.is_some())
+                        .map_err(|answer| Violation {
                             valid: head_begins,
-                            status,
+                            answer,
                         })?
                 }
             };
-            rest = &rest[used..];
+            rest = &mut rest[used..];
         }
-        Ok(())
+        Ok(length)
     }
 
     /// Whether every message that has begun has arrived.
     pub(crate) fn is_between_messages(&self) -> bool {
-        self.state == State::Between
+        matches!(self.state, State::Between | State::Undecided)
+    }
+
+    /// Whether part of a head has arrived.
+    pub(crate) fn is_inside_head(&self) -> bool {
+        matches!(self.state, State::RequestLine | State::FieldLine)
+    }
+
+    /// Whether what follows may be of another protocol.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.state == State::Undecided
+    }
+
+    /// The connection has stayed with HTTP.
+    pub(crate) fn decide_for_http(&mut self) {
+        self.state = State::Between;
     }
 
     fn end_of_data(&mut self) {
         match self.state {
-            State::Content(0) => self.state = State::Between,
+            State::Content(0) => self.state = self.head.after_message(),
             State::ChunkData(0) => self.state = State::ChunkSize,
             _ => {}
         }
     }
 
     /// Part of a line; `ends` if a LF follows. Returns how many bytes were used.
-    fn scan_line(&mut self, part: &[u8], ends: bool) -> Result<usize, &'static str> {
+    fn scan_line(&mut self, part: &[u8], ends: bool) -> Result<usize, Answer> {
         if self.state == State::RequestLine {
             self.check_request_line(part)?;
         }
@@ -161,7 +211,7 @@ impl Scanner {
                 Ok(State::FieldLine)
             }
             State::ChunkSize => Ok(self.line.next_after_chunk_size()),
-            State::TrailerLine if self.line.is_empty() => Ok(State::Between),
+            State::TrailerLine if self.line.is_empty() => Ok(self.head.after_message()),
             other => Ok(other),
         };
         self.state = next?;
@@ -169,10 +219,16 @@ impl Scanner {
         Ok(part.len() + 1)
     }
 
-    fn check_request_line(&self, part: &[u8]) -> Result<(), &'static str> {
+    fn check_request_line(&self, part: &[u8]) -> Result<(), Answer> {
         // RFC 9112, section 3.2: a target has no fragment.
         if part.contains(&b'#') {
             return Err(BAD_REQUEST);
+        }
+        // RFC 3986, appendix A: nor these, but some clients send them in queries.
+        for (byte, answer) in [(b'<', RAW_LESS), (b'>', RAW_GREATER)] {
+            if part.contains(&byte) {
+                return Err(answer);
+            }
         }
         let room = self.max_request_line_bytes.saturating_sub(self.line.bytes);
         if part.len() <= room {
@@ -186,6 +242,27 @@ impl Scanner {
         } else {
             NOT_IMPLEMENTED
         })
+    }
+}
+
+/// RFC 9110, section 2.5: a request of a higher minor version is one of the highest that we know. hyper would
+/// refuse it. Of a line that came in two reads, it has seen the version already, and does.
+fn lower_minor_version(line: &mut [u8]) {
+    if let [
+        ..,
+        b' ',
+        b'H',
+        b'T',
+        b'T',
+        b'P',
+        b'/',
+        b'1',
+        b'.',
+        minor @ b'2'..=b'9',
+        b'\r',
+    ] = line
+    {
+        *minor = b'1';
     }
 }
 
@@ -214,7 +291,7 @@ impl Line {
     }
 
     /// RFC 9110, section 15.6.6: another major version is 505. The preface of HTTP/2 is hyper's to find.
-    fn next_after_request_line(&self, head: &mut Head) -> Result<State, &'static str> {
+    fn next_after_request_line(&self, head: &mut Head) -> Result<State, Answer> {
         if self.start.starts_with(b"PRI ") {
             return Ok(State::Aside);
         }
@@ -272,11 +349,17 @@ impl Head {
         }
     }
 
+    fn after_message(&self) -> State {
+        match self.may_change_protocol {
+            true => State::Undecided,
+            false => State::Between,
+        }
+    }
+
     /// RFC 9112, section 6.1 leaves it to us whether to refuse two kinds of length; we do.
-    fn content(&self) -> Result<State, &'static str> {
+    fn content(&self) -> Result<State, Answer> {
         match (self.chunked, self.content_length) {
-            (Field::Absent, _) | (_, Field::Absent) if self.may_change_protocol => Ok(State::Aside),
-            (Field::Absent, Field::Absent | Field::Value(0)) => Ok(State::Between),
+            (Field::Absent, Field::Absent | Field::Value(0)) => Ok(self.after_message()),
             (Field::Absent, Field::Value(length)) => Ok(State::Content(length)),
             (Field::Value(()), Field::Absent) => Ok(State::ChunkSize),
             (Field::Refused, Field::Absent) | (Field::Absent, Field::Refused) => Ok(State::Aside),
@@ -293,11 +376,17 @@ mod tests {
 
     /// Scans at once, and byte by byte; both must come to the same conclusion.
     fn scan(input: &str) -> Option<Violation> {
-        let at_once = Scanner::new(LIMIT).scan(input.as_bytes()).err();
+        let mut input_at_once = input.as_bytes().to_vec();
+        let at_once = Scanner::new(LIMIT).scan(&mut input_at_once).err();
         let mut scanner = Scanner::new(LIMIT);
-        let mut bytes = input.as_bytes().chunks(1);
-        let stepwise = bytes.find_map(|byte| scanner.scan(byte).err());
-        let status = |violation: &Violation| violation.status;
+        let mut bytes = input.bytes();
+        let mut one = |byte| match scanner.scan(&mut [byte]) {
+            Err(violation) => Some(Some(violation)),
+            Ok(1) => None,
+            Ok(_) => Some(None),
+        };
+        let stepwise = bytes.find_map(&mut one).flatten();
+        let status = |violation: &Violation| violation.answer.status;
         assert_eq!(
             at_once.as_ref().map(status),
             stepwise.as_ref().map(status),
@@ -307,7 +396,7 @@ mod tests {
     }
 
     fn status(input: &str) -> Option<&'static str> {
-        scan(input).map(|violation| violation.status)
+        scan(input).map(|violation| violation.answer.status)
     }
 
     #[test]
@@ -317,7 +406,7 @@ mod tests {
         for (at, _) in good.match_indices("\r\n") {
             let mut bad = good.to_owned();
             bad.remove(at);
-            assert_eq!(status(&bad), Some(BAD_REQUEST), "{bad:?}");
+            assert_eq!(status(&bad), Some(BAD_REQUEST.status), "{bad:?}");
         }
         assert_eq!(scan(&format!("\r\n{good}")), None);
     }
@@ -331,13 +420,13 @@ mod tests {
             "Transfer-Encoding: x\r\nContent-Length: 1\r\n",
             "Upgrade: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n",
         ] {
-            assert_eq!(status(&head(fields)), Some(BAD_REQUEST), "{fields}");
+            assert_eq!(status(&head(fields)), Some(BAD_REQUEST.status), "{fields}");
         }
         let padded = format!(
             "Content-Length:{}1\r\nTransfer-Encoding: chunked\r\n",
             " ".repeat(200)
         );
-        assert_eq!(status(&head(&padded)), Some(BAD_REQUEST));
+        assert_eq!(status(&head(&padded)), Some(BAD_REQUEST.status));
     }
 
     #[test]
@@ -353,7 +442,7 @@ mod tests {
             assert_eq!(scan(before), None, "{before:?}");
             let violation = Violation {
                 valid: before.len(),
-                status: BAD_REQUEST,
+                answer: BAD_REQUEST,
             };
             assert_eq!(
                 scan(&format!("{before}{bad}")),
@@ -371,8 +460,6 @@ mod tests {
             "POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
-            "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
-            "CONNECT a:1 HTTP/1.1\r\n\r\n",
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         ] {
             assert_eq!(
@@ -388,20 +475,55 @@ mod tests {
         let target = |length: usize| format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(length));
         let others = "GET / HTTP/1.1\r\n\r\n".len();
         assert_eq!(scan(&target(LIMIT - others)), None);
-        assert_eq!(status(&target(LIMIT - others + 1)), Some(URI_TOO_LONG));
-        assert_eq!(status(&"A".repeat(LIMIT + 1)), Some(NOT_IMPLEMENTED));
+        assert_eq!(
+            status(&target(LIMIT - others + 1)),
+            Some(URI_TOO_LONG.status)
+        );
+        assert_eq!(status(&"A".repeat(LIMIT + 1)), Some(NOT_IMPLEMENTED.status));
+    }
+
+    #[test]
+    fn what_follows_a_request_to_change_the_protocol_is_held_back_until_it_is_decided() {
+        for request in [
+            "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
+            "POST / HTTP/1.1\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\na",
+            "POST / HTTP/1.1\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+            "CONNECT a:1 HTTP/1.1\r\n\r\n",
+        ] {
+            let mut scanner = Scanner::new(LIMIT);
+            let mut bytes = format!("{request}\nno HTTP").into_bytes();
+            assert_eq!(scanner.scan(&mut bytes), Ok(request.len()), "{request:?}");
+            assert!(scanner.is_undecided());
+            scanner.decide_for_http();
+            let mut next = *b"GET / HTTP/1.1\n";
+            assert!(scanner.scan(&mut next).is_err());
+        }
+    }
+
+    #[test]
+    fn rfc9110_2_5_a_higher_minor_version_is_read_as_the_one_we_know() {
+        let mut request = *b"GET / HTTP/1.7\r\n\r\nGET / HTTP/1.2\r\n\r\n";
+        assert_eq!(Scanner::new(LIMIT).scan(&mut request), Ok(36));
+        assert_eq!(&request, b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
     }
 
     #[test]
     fn rfc9112_3_2_a_target_has_no_fragment() {
-        assert_eq!(status("GET /a#b HTTP/1.1\r\n\r\n"), Some(BAD_REQUEST));
+        assert_eq!(
+            status("GET /a#b HTTP/1.1\r\n\r\n"),
+            Some(BAD_REQUEST.status)
+        );
     }
 
     #[test]
     fn rfc9110_15_6_6_another_major_version_is_505() {
         for version in ["HTTP/2.0", "HTTP/3.0", "HTTP/0.9"] {
             let request = format!("GET / {version}\r\n\r\n");
-            assert_eq!(status(&request), Some(VERSION_NOT_SUPPORTED), "{version}");
+            assert_eq!(
+                status(&request),
+                Some(VERSION_NOT_SUPPORTED.status),
+                "{version}"
+            );
         }
         assert_eq!(scan("GET / HTTP/1.0\r\n\r\n"), None);
     }

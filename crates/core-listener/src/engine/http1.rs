@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::activity::Phase;
+use super::framing::{Answer, BAD_REQUEST};
 use super::response::InFlight;
 use super::service::{HttpService, RequestService};
 use super::watchdog::{Expiry, Watchdog};
@@ -27,6 +28,8 @@ const DRAIN_NEW: Duration = Duration::from_millis(100);
 /// How long and how much we read and throw away before closing on a peer that is still sending, since a
 /// close with unread input resets the connection and may take our last answer with it.
 const LINGER: (Duration, usize) = (Duration::from_millis(500), 256 * 1024);
+
+const REQUEST_TIMEOUT: Answer = Answer::new("408 Request Timeout");
 
 type Connection<S> = http1::Connection<TokioIo<Watched>, RequestService<S>>;
 
@@ -71,13 +74,13 @@ pub(crate) async fn serve<S: HttpService>(
             if error.is_parse() {
                 shared.ending.note(CloseReason::ProtocolError);
             }
-            let answer = error.is_parse_version_h2().then_some("400 Bad Request");
+            let answer = error.is_parse_version_h2().then_some(BAD_REQUEST);
             answer_and_close(io, answer, &shared.activity).await;
         }
         End::Expired(Expiry::Head) => {
             shared.counters.header_timeouts.increment();
             shared.ending.note(CloseReason::HeaderTimeout);
-            answer_and_close(io, Some("408 Request Timeout"), &shared.activity).await;
+            answer_and_close(io, Some(REQUEST_TIMEOUT), &shared.activity).await;
         }
         End::Expired(Expiry::Silence) => {
             if !shared.shutdown.is_started() {
@@ -153,9 +156,16 @@ impl Drain {
 }
 
 /// Writes a last answer of our own, for when the engine has none, and closes.
-async fn answer_and_close(mut io: Prefixed<Stream>, status: Option<&str>, activity: &Activity) {
-    if let Some(status) = status {
-        let answer = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+async fn answer_and_close(mut io: Prefixed<Stream>, answer: Option<Answer>, activity: &Activity) {
+    if let Some(Answer { status, body }) = answer {
+        let media_type = match body {
+            "" => "",
+            _ => "Content-Type: text/plain; charset=utf-8\r\n",
+        };
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n{media_type}\r\n{body}",
+            body.len()
+        );
         // It fits into the empty buffer of any socket; a peer whose buffer is full has lost interest.
         let written = tokio::time::timeout(LINGER.0, io.write_all(answer.as_bytes())).await;
         if !matches!(written, Ok(Ok(()))) {

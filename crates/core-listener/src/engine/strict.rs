@@ -1,12 +1,27 @@
 //! Checks of a request head that hyper leaves out.
 
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
-use http::{Method, StatusCode, Uri, Version, request};
+use http::uri::Authority;
+use http::{HeaderValue, Method, StatusCode, Uri, Version, request};
 
 /// Refuses what would make us and another reader of the same bytes disagree, and what we cannot do.
 pub(crate) fn check_head(head: &request::Parts) -> Result<(), StatusCode> {
     // RFC 9112, section 3.2: exactly one Host field line, though it may be empty.
     if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let is_host = |host: &HeaderValue| host.to_str().is_ok_and(is_host);
+    if !head.headers.get_all(HOST).iter().all(is_host) {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    // RFC 9113, section 8.3.1: two hosts that differ would be served by whoever reads the other one.
+    if let (Version::HTTP_2, Some(authority), Some(host)) =
+        (head.version, head.uri.authority(), head.headers.get(HOST))
+        && !authority
+            .as_str()
+            .as_bytes()
+            .eq_ignore_ascii_case(host.as_bytes())
+    {
         return Err(StatusCode::BAD_REQUEST);
     }
     if head.version <= Version::HTTP_11 && !is_target_form(&head.method, &head.uri) {
@@ -29,6 +44,19 @@ pub(crate) fn check_head(head: &request::Parts) -> Result<(), StatusCode> {
         return Err(StatusCode::EXPECTATION_FAILED);
     }
     Ok(())
+}
+
+/// RFC 9110, section 7.2: nothing, or a host with or without a port.
+fn is_host(text: &str) -> bool {
+    if text.is_empty() {
+        return true;
+    }
+    let Ok(authority) = text.parse::<Authority>() else {
+        return false;
+    };
+    // What follows the host, except for a colon alone (RFC 3986, section 3.2.3).
+    let port = text.get(authority.host().len()..).unwrap_or_default();
+    !text.contains('@') && (port.is_empty() || port == ":" || authority.port_u16().is_some())
 }
 
 /// RFC 9112, section 3.2: which of the four forms a target has depends on the method. Of the absolute form,
@@ -74,6 +102,18 @@ mod tests {
         assert_eq!(check(Version::HTTP_11, &[("host", "")]), Ok(()));
         assert_eq!(check(Version::HTTP_10, &[]), Ok(()));
         assert_eq!(check(Version::HTTP_2, &[]), Ok(()));
+    }
+
+    #[test]
+    fn rfc9113_8_3_1_host_and_authority_agree() {
+        let check = |host: &str| {
+            let request = Request::get("http://a.example:80/")
+                .version(Version::HTTP_2)
+                .header("host", host);
+            check_head(&request.body(()).unwrap().into_parts().0)
+        };
+        assert_eq!(check("A.example:80"), Ok(()));
+        assert_eq!(check("b.example:80"), Err(StatusCode::BAD_REQUEST));
     }
 
     #[test]

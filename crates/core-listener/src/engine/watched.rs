@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use super::Shared;
 use super::activity::Phase;
 use super::calm::Http2Watch;
-use super::framing::{Scanner, Violation};
+use super::framing::{Answer, Scanner, Violation};
 use crate::stats::CloseReason;
 use crate::stream::{Prefixed, Stream};
 
@@ -42,9 +43,9 @@ enum Version {
 enum Refusal {
     None,
     /// Held back until the requests before it are answered.
-    Held(&'static str),
+    Held(Answer),
     /// The engine was told that the input is over.
-    Told(&'static str),
+    Told(Answer),
 }
 
 impl Watched {
@@ -65,31 +66,38 @@ impl Watched {
         }
     }
 
-    /// The status that is owed to the peer, if a refused head is why the engine stopped.
-    pub(crate) fn refusal(&self) -> Option<&'static str> {
+    /// What is owed to the peer, if a refused head is why the engine stopped.
+    pub(crate) fn refusal(&self) -> Option<Answer> {
         match self.refusal {
-            Refusal::Told(status) => Some(status),
+            Refusal::Told(answer) => Some(answer),
             Refusal::None | Refusal::Held(_) => None,
         }
     }
 
     /// Ends the input once nothing before the refused head is unanswered. A flush asks again.
-    fn poll_refusal(&mut self, status: &'static str) -> Poll<io::Result<()>> {
+    fn poll_refusal(&mut self, answer: Answer) -> Poll<io::Result<()>> {
         if self.shared.activity.phase() == Phase::Busy {
             return Poll::Pending;
         }
-        self.refusal = Refusal::Told(status);
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, status)))
+        self.refusal = Refusal::Told(answer);
+        let error = io::Error::new(io::ErrorKind::InvalidData, answer.status);
+        Poll::Ready(Err(error))
     }
 
     /// Takes back the bytes that the engine must not see; returns how many it may.
     fn check(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> usize {
-        let read = &buf.filled()[before..];
+        let read = &mut buf.filled_mut()[before..];
         let (length, valid) = match &mut self.version {
             Version::Http1(scanner) => match scanner.scan(read) {
-                Ok(()) => (read.len(), read.len()),
-                Err(Violation { valid, status }) => {
-                    self.refusal = Refusal::Held(status);
+                Ok(passed) => {
+                    if passed < read.len() {
+                        let rest = Bytes::copy_from_slice(&read[passed..]);
+                        self.stream.unread(rest);
+                    }
+                    (read.len(), passed)
+                }
+                Err(Violation { valid, answer }) => {
+                    self.refusal = Refusal::Held(answer);
                     (read.len(), valid)
                 }
             },
@@ -111,6 +119,17 @@ impl Watched {
             buf.set_filled(before + valid);
         }
         valid
+    }
+
+    /// Whether the answer to the last request decides what the next bytes are. A flush asks again.
+    fn is_undecided(&mut self) -> bool {
+        let Version::Http1(scanner) = &mut self.version else {
+            return false;
+        };
+        if scanner.is_undecided() && self.shared.activity.phase() == Phase::Silent {
+            scanner.decide_for_http();
+        }
+        scanner.is_undecided()
     }
 
     fn ending(&mut self) -> Option<&mut Http2Watch> {
@@ -191,11 +210,15 @@ impl AsyncRead for Watched {
                 .poll_end(&mut this.stream, cx, &this.shared.counters)
                 .map(Err);
         }
-        if let Refusal::Held(status) | Refusal::Told(status) = this.refusal {
-            return this.poll_refusal(status);
+        if let Refusal::Held(answer) | Refusal::Told(answer) = this.refusal {
+            return this.poll_refusal(answer);
         }
         if this.shared.activity.peer_closed() {
             return this.poll_end(cx);
+        }
+        // Held-back bytes stay where they are; without them, we only look for the end.
+        if this.is_undecided() && !this.stream.is_empty() {
+            return Poll::Pending;
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
@@ -205,12 +228,13 @@ impl AsyncRead for Watched {
             return this.poll_end(cx);
         }
         match (this.check(buf, before), this.refusal) {
-            (0, Refusal::Held(status)) => this.poll_refusal(status),
-            (0, _) => match &mut this.version {
+            (0, Refusal::Held(answer)) => this.poll_refusal(answer),
+            (0, Refusal::None) => match &mut this.version {
                 Version::Http2(watch) => watch
                     .poll_end(&mut this.stream, cx, &this.shared.counters)
                     .map(Err),
-                Version::Http1(_) => Poll::Ready(Ok(())),
+                // All of it was held back.
+                Version::Http1(_) => Poll::Pending,
             },
             (length, _) => {
                 this.shared.activity.note_read(length);
@@ -257,7 +281,12 @@ impl AsyncWrite for Watched {
         match &result {
             Poll::Ready(_) => {
                 self.shared.activity.note_flushed();
-                if matches!(self.refusal, Refusal::Held(_)) {
+                if matches!(&self.version, Version::Http1(scanner) if scanner.is_inside_head()) {
+                    self.shared.activity.note_head_begun();
+                }
+                let is_undecided =
+                    matches!(&self.version, Version::Http1(scanner) if scanner.is_undecided());
+                if is_undecided || matches!(self.refusal, Refusal::Held(_)) {
                     cx.waker().wake_by_ref();
                 }
             }

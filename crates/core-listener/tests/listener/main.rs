@@ -14,6 +14,7 @@ mod limits;
 mod one_port;
 mod raw;
 mod stats;
+mod strict;
 mod support;
 mod timeouts;
 mod tls;

@@ -141,14 +141,18 @@ async fn a_precompressed_sibling_is_used_when_the_client_accepts_it() {
 async fn compression_leaves_parts_and_siblings_alone_and_weakens_tags() {
     use http_chain::compression::Compression;
 
-    let site = Site::new(|config| config.entity_tags = EntityTags::Content { max_bytes: 1 << 20 });
+    let site = Site::new(|_| {});
     let long = "0123456789".repeat(1000);
     write(&site, "long.txt", &long);
     write(&site, "app.js", &long);
     write(&site, "app.js.br", &long);
+    let files = StaticFiles::new(StaticFilesConfig {
+        entity_tags: EntityTags::Content { max_bytes: 1 << 20 },
+        ..StaticFilesConfig::new(site.root())
+    });
     let chain = Chain::new([
         ("compression", Stage::gate(Compression::default())),
-        ("files", Stage::handler(site.files.clone())),
+        ("files", Stage::handler(files.unwrap())),
     ]);
     let ask = async |url: &str, fields: &[(&str, &str)]| {
         let mut request = http::Request::get(url).header("accept-encoding", "br");

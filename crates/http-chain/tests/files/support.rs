@@ -42,7 +42,6 @@ pub(crate) fn directory() -> TempDir {
 /// The files behind a chain; what they hand back is a 418.
 pub(crate) struct Site {
     pub(crate) base: TempDir,
-    pub(crate) files: StaticFiles,
     pub(crate) chain: Chain,
 }
 
@@ -57,7 +56,6 @@ impl Site {
         let files = StaticFiles::new(config).unwrap();
         Self {
             base,
-            files: files.clone(),
             chain: Chain::new([("static", Stage::handler(files)), ("behind", behind)]),
         }
     }

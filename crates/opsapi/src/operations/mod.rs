@@ -5,6 +5,7 @@ mod describe;
 mod read;
 mod schema;
 mod selection;
+mod sessions;
 mod system_information;
 mod unavailable;
 mod users;
@@ -31,10 +32,22 @@ pub(crate) fn standard(catalog: &Arc<dyn Catalog>, config: &OpsConfig) -> Vec<Op
     groups.into_iter().flatten().collect()
 }
 
-/// Users and roles.
+/// Users, roles, tokens and sessions.
 pub(crate) fn users(directory: Arc<Directory>, catalog: Arc<dyn Catalog>) -> Vec<Operation> {
-    users::operations(directory, catalog)
+    let mut operations = sessions::operations(&directory);
+    operations.extend(users::operations(directory, catalog));
+    operations
 }
+
+/// Operations that make or change credentials.
+pub(crate) const CREDENTIALS: [&str; 6] = [
+    "add_user",
+    "alter_user",
+    "create_authentication_tokens",
+    "login",
+    "logout",
+    "refresh_operation_token",
+];
 
 /// The definition of what the catalog lists, which are tables.
 fn definition(table: &dyn Resource) -> Result<Arc<TableDefinition>, Failure> {

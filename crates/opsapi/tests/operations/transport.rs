@@ -49,8 +49,13 @@ async fn s1_1_what_is_wrong_with_a_body_is_said_in_order() {
         ),
         (
             r#"{"operation": "insert", "impersonate": {"username": "x"}}"#,
-            501,
-            "'impersonate' is not available in this build",
+            404,
+            "User x does not exist",
+        ),
+        (
+            r#"{"operation": "alter_user", "impersonate": {"username": "admin"}}"#,
+            403,
+            "'alter_user' is refused while impersonating",
         ),
     ] {
         fixture.refuses(&admin(), body, status, message).await;
@@ -76,8 +81,8 @@ async fn s9_3_everything_but_logins_needs_a_user() {
         .refuses(
             &anonymous,
             login,
-            501,
-            "Operation 'login' is not available in this build",
+            400,
+            "No session for login",
         )
         .await;
 }

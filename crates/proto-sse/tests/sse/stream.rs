@@ -239,7 +239,7 @@ async fn what_cannot_be_streamed_is_refused_or_handed_back_before_the_first_byte
         ("/Cat/1", 404),
         ("/Unknown/", 404),
         ("/", 404),
-        ("/Dog/?breed=Boxer", 400),
+        ("/Dog/?limit(1)", 400),
         ("/Dog/?previousCount=0", 400),
         ("/Dog/%zz", 400),
         ("/Dog/1.csv", 406),
@@ -448,4 +448,56 @@ async fn large_events_are_shared_between_readers() {
     let (one, other) = (one.frame().await.unwrap(), other.frame().await.unwrap());
     assert!(one.len() > 100_000);
     assert_eq!(one.as_ptr(), other.as_ptr());
+}
+
+#[tokio::test]
+async fn a_condition_in_the_query_filters_state_and_events() {
+    let fixture = fixture();
+    fixture.table.put("1", "Rex");
+    fixture.table.put("2", "Great Dane");
+    let mut reader = fixture.open("/Dog/?name=Great%20Dane").await;
+    assert_eq!(reader.summary().await, event("put", "2", "Great Dane"));
+    fixture.table.put("3", "Rex");
+    fixture.table.put("4", "Great Dane");
+    fixture.table.delete("1");
+    assert_eq!(reader.summary().await, event("put", "4", "Great Dane"));
+    assert_eq!(reader.summary().await, event("delete", "1", ""));
+    assert_eq!(fixture.status(request("/Dog/?limit(1)")).await, 400);
+}
+
+#[tokio::test]
+async fn a_reader_that_was_away_too_long_is_told_to_begin_anew() {
+    let fixture = fixture();
+    let seen = fixture.table.put("1", "Rex");
+    fixture.table.put("2", "Fido");
+    fixture.table.delete("1");
+    let resumed = |id: String| {
+        let mut request = request("/Dog/");
+        let id = id.parse().unwrap();
+        request.headers_mut().insert("last-event-id", id);
+        request
+    };
+    let id = seen.as_millis().to_string();
+    let mut reader = fixture.open_request(resumed(id.clone())).await;
+    assert_eq!(reader.summary().await, event("put", "2", "Fido"));
+
+    fixture.table.truncate_log();
+    let mut reader = fixture.open_request(resumed(id)).await;
+    let reset = reader.block().await.unwrap();
+    assert_eq!(reset, "event: reset\ndata: {\"type\":\"reset\"}");
+    assert_eq!(reader.summary().await, event("put", "2", "Fido"));
+}
+
+#[tokio::test]
+async fn streams_are_counted_by_the_path_of_their_resource() {
+    let fixture = fixture();
+    fixture.table.put("1", "Rex");
+    let mut reader = fixture.open("/Dog/1").await;
+    reader.summary().await;
+    let statistics = fixture.sse.statistics();
+    let [route] = &statistics.routes[..] else {
+        panic!("{statistics:?}");
+    };
+    assert_eq!((&*route.route, route.streams, route.events), ("/Dog", 1, 1));
+    assert_eq!((statistics.events, statistics.bytes), (1, route.bytes));
 }

@@ -9,8 +9,8 @@ use http_body_util::BodyExt as _;
 use http_chain::Body;
 use resource::hub::QueueLimits;
 use resource::{
-    Answer, Context, Delivery, Error, Event, EventKind, Hub, Key, Map, Methods, Phase, Resource,
-    Scope, SourceId, SubscribeOptions, Subscription, Value,
+    Answer, Condition, Context, Delivery, Error, Event, EventKind, Hub, Key, Map, Methods, Phase,
+    Resource, Scope, SourceId, SubscribeOptions, Subscription, Value,
 };
 
 /// Records with a log, published through a hub.
@@ -25,6 +25,8 @@ pub(crate) struct Table {
 struct State {
     records: BTreeMap<String, Arc<Event>>,
     log: Vec<Arc<Event>>,
+    /// Events up to here are forgotten.
+    log_start: Timestamp,
 }
 
 impl Table {
@@ -94,13 +96,25 @@ impl Table {
         at
     }
 
+    /// Forgets the log so far.
+    pub(crate) fn truncate_log(&self) {
+        let mut state = self.state.lock().unwrap();
+        state.log_start = self.clock.tick();
+        state.log.clear();
+    }
+
+    fn has_forgotten(&self, options: &SubscribeOptions) -> bool {
+        let log_start = self.state.lock().unwrap().log_start;
+        options.start_time.is_some_and(|start| start < log_start)
+    }
+
     fn backlog(&self, scope: &Scope, options: &SubscribeOptions) -> (Timestamp, Vec<Delivery>) {
         let state = self.state.lock().unwrap();
         let covers = |event: &&Arc<Event>| scope.covers(event.key.as_ref());
         let deliver = |phase| move |event: &Arc<Event>| Delivery::new(Arc::clone(event), phase);
         let log = state.log.iter().filter(covers);
         let backlog = match (options.start_time, options.previous_count) {
-            (Some(start), _) => log
+            (Some(start), _) if start >= state.log_start => log
                 .filter(|event| event.local_time > start)
                 .map(deliver(Phase::Replay))
                 .collect(),
@@ -114,7 +128,7 @@ impl Table {
                     .collect()
             }
             (None, None) if options.omit_current => Vec::new(),
-            (None, None) => {
+            (Some(_), _) | (None, None) => {
                 let records = state.records.values().filter(covers);
                 records.map(deliver(Phase::Initial)).collect()
             }
@@ -150,7 +164,20 @@ impl Resource for Table {
         // Each event is a batch, so that the reader meets several.
         let batches = deliveries.into_iter().map(|delivery| Ok(vec![delivery]));
         let backlog = Box::pin(stream::iter(batches.collect::<Vec<_>>()));
-        Answer::ready(Ok(Subscription::new(live, covered, Some(backlog))))
+        let mut subscription = Subscription::new(live, covered, Some(backlog));
+        if self.has_forgotten(options) {
+            subscription = subscription.with_reset();
+        }
+        if let Some(Condition::Compare(wanted)) = options.filter.clone() {
+            subscription = subscription.with_filter(Box::new(move |event| {
+                let value = event.body.as_ref().map(|body| body.to_value());
+                let found = value.as_ref().and_then(Value::as_map);
+                let found = found.and_then(|map| map.get(&wanted.attribute[0]));
+                let passes = event.kind == EventKind::Delete || found == Some(&wanted.value);
+                passes.then(|| Arc::clone(event))
+            }));
+        }
+        Answer::ready(Ok(subscription))
     }
 }
 

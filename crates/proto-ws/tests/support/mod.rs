@@ -21,8 +21,8 @@ use hyper_util::rt::TokioIo;
 use proto_ws::WebSockets;
 use resource::hub::QueueLimits;
 use resource::{
-    Action, Answer, Body, Caller, Context, Delivery, Error, Event, EventKind, Exposure, Hub, Key,
-    Methods, Permissions, Phase, Registry, Resource, Scope, SourceId, SubscribeOptions,
+    Action, Answer, Body, Caller, Condition, Context, Delivery, Error, Event, EventKind, Exposure,
+    Hub, Key, Methods, Permissions, Phase, Registry, Resource, Scope, SourceId, SubscribeOptions,
     Subscription, User, Value, Write, WriteKind, WriteOutcome, Written,
 };
 use tokio::runtime::Runtime;
@@ -182,17 +182,28 @@ impl Resource for Memory {
         context: &'a Context,
     ) -> Answer<'a, Subscription> {
         let live = self.hub.subscribe(context.worker, self.source, &scope);
-        let state = match options.omit_current {
+        // There is no log: a replay begins anew.
+        let is_reset = options.start_time.is_some();
+        let state = match options.omit_current && !is_reset {
             true => Vec::new(),
             false => self.snapshot(&scope),
         };
         let covered = self.clock.tick();
         let backlog = stream::iter([Ok(state)]);
-        Answer::ready(Ok(Subscription::new(
-            live,
-            covered,
-            Some(Box::pin(backlog)),
-        )))
+        let mut subscription = Subscription::new(live, covered, Some(Box::pin(backlog)));
+        if is_reset {
+            subscription = subscription.with_reset();
+        }
+        if let Some(Condition::Compare(wanted)) = options.filter.clone() {
+            subscription = subscription.with_filter(Box::new(move |event| {
+                let value = event.body.as_ref().map(Body::to_value);
+                let found = value.as_ref().and_then(Value::as_map);
+                let found = found.and_then(|map| map.get(&wanted.attribute[0]));
+                let passes = event.kind == EventKind::Delete || found == Some(&wanted.value);
+                passes.then(|| Arc::clone(event))
+            }));
+        }
+        Answer::ready(Ok(subscription))
     }
 }
 

@@ -67,6 +67,7 @@ pub struct Subscription {
     /// Live events up to here are part of the backlog's snapshot.
     covered: Timestamp,
     filter: Option<EventFilter>,
+    is_reset: bool,
 }
 
 impl Subscription {
@@ -78,7 +79,22 @@ impl Subscription {
             live,
             covered,
             filter: None,
+            is_reset: false,
         }
+    }
+
+    /// Says that the backlog is the current state although a replay was asked for, because the log does not
+    /// reach back to the start time any more (`realtime.md` §1.4).
+    #[must_use]
+    pub fn with_reset(mut self) -> Self {
+        self.is_reset = true;
+        self
+    }
+
+    /// Whether the subscriber begins anew: what it knew may contain records that were deleted meanwhile. A
+    /// protocol tells its client before the first event.
+    pub fn is_reset(&self) -> bool {
+        self.is_reset
     }
 
     /// Passes every event through `filter`, for conditions and for attributes the subscriber may not read.

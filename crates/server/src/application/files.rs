@@ -25,26 +25,12 @@ pub(super) fn matching(directory: &Path, patterns: &[String]) -> anyhow::Result<
     Ok(found)
 }
 
-/// The directory before the first wildcard of the only pattern.
-pub(super) fn fixed_part(directory: &Path, patterns: &[String]) -> anyhow::Result<PathBuf> {
-    let [pattern] = patterns else {
-        anyhow::bail!("'static.files' takes one pattern in this build, such as 'web/**'");
-    };
-    let fixed: PathBuf = Path::new(pattern)
-        .components()
-        .take_while(|part| !part.as_os_str().to_string_lossy().contains(['*', '?', '[']))
-        .collect();
-    let root = directory.join(fixed);
-    anyhow::ensure!(root.is_dir(), "{} is not a directory", root.display());
-    Ok(root)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn patterns_find_files_and_the_fixed_part_is_the_root() {
+    fn patterns_find_files_sorted_and_each_once() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("web/css")).unwrap();
         for name in ["b.graphql", "a.graphql", "web/index.html"] {
@@ -56,10 +42,5 @@ mod tests {
             .map(|path| path.file_name().unwrap().to_str().unwrap())
             .collect();
         assert_eq!(names, ["a.graphql", "b.graphql"]);
-        assert_eq!(
-            fixed_part(dir.path(), &["web/**".into()]).unwrap(),
-            dir.path().join("web")
-        );
-        assert!(fixed_part(dir.path(), &["no/**".into()]).is_err());
     }
 }

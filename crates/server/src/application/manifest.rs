@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use http_chain::files::StaticSection;
 use serde_json::Value;
 
 /// What an application consists of, in loading order.
@@ -21,12 +22,7 @@ pub enum Component {
     /// `dataLoader`: records.
     DataLoader(Vec<String>),
     /// `static`: files for browsers.
-    Static {
-        /// Glob patterns.
-        patterns: Vec<String>,
-        /// URL prefix.
-        url_path: String,
-    },
+    Static(Box<StaticSection>),
     /// A falsy value.
     Off,
     /// A component that exists elsewhere but not here.
@@ -71,12 +67,13 @@ impl Manifest {
                 problem: "is not a directory".to_owned(),
             });
         }
+        let name = super::name_of(directory);
         let path = ["harperdb-config.yaml", "config.yaml"]
             .map(|name| directory.join(name))
             .into_iter()
             .find(|p| p.is_file());
         let Some(path) = path else {
-            let mut manifest = Self::parse(DEFAULT).map_err(|problem| ManifestError {
+            let mut manifest = Self::parse(DEFAULT, &name).map_err(|problem| ManifestError {
                 path: directory.to_owned(),
                 problem,
             })?;
@@ -86,11 +83,11 @@ impl Manifest {
             return Ok(manifest);
         };
         let text = std::fs::read_to_string(&path).map_err(|error| error.to_string());
-        text.and_then(|text| Self::parse(&text))
+        text.and_then(|text| Self::parse(&text, &name))
             .map_err(|problem| ManifestError { path, problem })
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    fn parse(text: &str, application: &str) -> Result<Self, String> {
         let value: Option<Value> =
             serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
         let Value::Object(entries) = value.unwrap_or_default() else {
@@ -98,14 +95,14 @@ impl Manifest {
         };
         let components = entries
             .into_iter()
-            .map(|(name, options)| Ok((name.clone(), component(&name, &options)?)));
+            .map(|(name, options)| Ok((name.clone(), component(&name, &options, application)?)));
         Ok(Self {
             components: components.collect::<Result<_, String>>()?,
         })
     }
 }
 
-fn component(name: &str, options: &Value) -> Result<Component, String> {
+fn component(name: &str, options: &Value, application: &str) -> Result<Component, String> {
     if matches!(options, Value::Null | Value::Bool(false)) {
         return Ok(Component::Off);
     }
@@ -113,10 +110,10 @@ fn component(name: &str, options: &Value) -> Result<Component, String> {
         "rest" | "REST" => Component::Rest,
         "graphqlSchema" => Component::GraphqlSchema(patterns(name, options)?),
         "dataLoader" => Component::DataLoader(patterns(name, options)?),
-        "static" => Component::Static {
-            patterns: patterns(name, options)?,
-            url_path: url_path(options)?,
-        },
+        "static" => {
+            let section = StaticSection::from_json(options, application);
+            Component::Static(Box::new(section.map_err(|error| error.to_string())?))
+        }
         other => Component::NotBuilt(other.to_owned()),
     })
 }
@@ -149,28 +146,17 @@ fn patterns(name: &str, options: &Value) -> Result<Vec<String>, String> {
     }
 }
 
-fn url_path(options: &Value) -> Result<String, String> {
-    let given = options
-        .get("urlPath")
-        .and_then(Value::as_str)
-        .unwrap_or("/");
-    match given.split('/').any(|part| part == "..") {
-        true => Err(format!(
-            "'static.urlPath' is '{given}': expected a path without '..'"
-        )),
-        false => Ok(format!("/{}", given.trim_matches('/'))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn entries_keep_their_order_and_falsy_ones_are_off() {
-        let manifest =
-            Manifest::parse("dataLoader: {files: 'data/*.json'}\nrest: true\nstatic: false\n")
-                .unwrap();
+        let manifest = Manifest::parse(
+            "dataLoader: {files: 'data/*.json'}\nrest: true\nstatic: false\n",
+            "shop",
+        )
+        .unwrap();
         let names: Vec<_> = manifest
             .components
             .iter()
@@ -183,15 +169,15 @@ mod tests {
     #[test]
     fn a_pattern_outside_the_application_is_refused() {
         for pattern in ["/etc/*", "../x/*.graphql", "a/../../b"] {
-            let error =
-                Manifest::parse(&format!("graphqlSchema:\n  files: '{pattern}'\n")).unwrap_err();
+            let error = Manifest::parse(&format!("graphqlSchema:\n  files: '{pattern}'\n"), "shop")
+                .unwrap_err();
             assert!(error.contains("within the application"), "{error}");
         }
     }
 
     #[test]
     fn what_is_not_built_is_named() {
-        let manifest = Manifest::parse("jsResource: {files: 'resources.js'}\n").unwrap();
+        let manifest = Manifest::parse("jsResource: {files: 'resources.js'}\n", "shop").unwrap();
         assert_eq!(
             manifest.components[0].1,
             Component::NotBuilt("jsResource".into())

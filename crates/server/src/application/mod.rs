@@ -11,6 +11,7 @@ mod schema;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use http_chain::files::StaticSection;
 use resource::Registry;
 use store::Store;
 
@@ -31,17 +32,25 @@ pub struct Host<'a> {
 pub struct Loaded {
     /// Some application has `rest: true`.
     pub rest: bool,
-    /// Directories of static files with their URL prefix.
+    /// Static files.
     pub sites: Vec<Site>,
+    /// `application/component` of every component, and whether it could not be loaded.
+    pub components: Vec<(String, bool)>,
 }
 
-/// A directory of static files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Static files of one application.
+#[derive(Debug, Clone)]
 pub struct Site {
-    /// The directory.
-    pub root: PathBuf,
-    /// URL prefix.
-    pub url_path: String,
+    /// The directory of the application.
+    pub directory: PathBuf,
+    /// The section of its manifest.
+    pub section: StaticSection,
+}
+
+/// The last part of the directory's path.
+fn name_of(directory: &Path) -> String {
+    let name = directory.file_name().unwrap_or(directory.as_os_str());
+    name.to_string_lossy().into_owned()
 }
 
 /// Loads one application and adds what it asks for to `loaded`.
@@ -55,13 +64,13 @@ pub async fn load(
     loaded: &mut Loaded,
 ) -> Result<(), ManifestError> {
     let manifest = Manifest::read(directory)?;
-    let application = directory
-        .file_name()
-        .unwrap_or(directory.as_os_str())
-        .to_string_lossy()
-        .into_owned();
+    let application = name_of(directory);
     for (name, component) in &manifest.components {
-        if let Err(error) = load_component(directory, component, host, loaded).await {
+        let result = load_component(directory, component, host, loaded).await;
+        loaded
+            .components
+            .push((format!("{application}/{name}"), result.is_err()));
+        if let Err(error) = result {
             tracing::error!(
                 "Could not load component '{name}' for application '{application}' due to: {error:#}"
             );
@@ -91,11 +100,13 @@ async fn load_component(
             )
             .await;
         }
-        Component::Static { patterns, url_path } => {
-            let root = files::fixed_part(directory, patterns)?;
+        Component::Static(section) => {
+            for warning in section.lint() {
+                tracing::warn!("{}: {warning}", directory.display());
+            }
             loaded.sites.push(Site {
-                root,
-                url_path: url_path.clone(),
+                directory: directory.to_owned(),
+                section: (**section).clone(),
             });
         }
         Component::Off => {}

@@ -3,6 +3,7 @@
 mod http;
 mod logging;
 mod network;
+mod observability;
 mod tls;
 mod values;
 
@@ -17,6 +18,7 @@ use super::load::{ConfigError, expand};
 pub use self::http::{Compression, Cors, Http, RateLimit, RequestLog, Times};
 pub use self::logging::{ComponentLog, LogFormat, Logging, Rotation};
 pub use self::network::{Mqtt, Operations};
+pub use self::observability::{Health, Metrics, MetricsAuth};
 pub use self::tls::{Crl, Mtls, Ocsp, Tls, TlsSource, Verification};
 
 /// Which command starts the server.
@@ -53,10 +55,16 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// Identity.
     pub authentication: Authentication,
+    /// The user that the first start makes.
+    pub administrator: Administrator,
     /// Logs.
     pub logging: Logging,
     /// Databases.
     pub storage: Storage,
+    /// Numbers for monitoring.
+    pub metrics: Metrics,
+    /// What probes are told.
+    pub health: Health,
     /// Events one subscriber may have waiting.
     pub max_queued_events: usize,
     /// Bytes one subscriber may have waiting.
@@ -65,6 +73,8 @@ pub struct Config {
     pub sse_keep_alive: Duration,
     /// WebSocket clients may write.
     pub web_socket_writes: bool,
+    /// Where the program before this one left its listening sockets, and the process that holds them.
+    pub inherit: Option<(PathBuf, u32)>,
     /// What is odd but not wrong; logged at the start.
     pub warnings: Vec<String>,
 }
@@ -86,8 +96,50 @@ pub struct Authentication {
     pub hash_function: file::HashFunction,
     /// Domains a session's cookie may be valid for.
     pub cookie_domains: Vec<String>,
-    /// Life of a session; `None` is that of the browser's session.
+    /// Life of a session; `None` is for ever.
     pub cookie_expires: Option<Duration>,
+    /// Whether the cookie travels with requests from other sites.
+    pub same_site: file::CookieSameSite,
+    /// Failed logins before a client has to wait.
+    pub failures: Failures,
+}
+
+/// `authentication.failureLimit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failures {
+    /// Of one user name from one address; 0 is no limit.
+    pub per_user: u32,
+    /// From one address; 0 is no limit.
+    pub per_address: u32,
+    /// The time they are counted in.
+    pub window: Duration,
+}
+
+/// The user that the first start makes.
+#[derive(Clone)]
+pub struct Administrator {
+    /// `HDB_ADMIN_USERNAME`.
+    pub username: String,
+    /// `HDB_ADMIN_PASSWORD`; a random one when absent.
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for Administrator {
+    /// Never prints the password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Administrator")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Administrator {
+    fn default() -> Self {
+        Self {
+            username: "admin".to_owned(),
+            password: None,
+        }
+    }
 }
 
 /// `shutdown`.
@@ -129,10 +181,23 @@ impl Config {
             ));
         }
         let tls = tls::check("tls", &file.tls, &root)?;
+        let http = http::check(&file.http, &root, &mut warnings)?;
+        let is_any = |cors: &Cors| cors.origins.is_none();
+        // A developer's machine has no users whose sessions a foreign page could use.
+        if mode == Mode::Run
+            && file.authentication.enable_sessions
+            && http.cors.as_ref().is_some_and(is_any)
+        {
+            warnings.push(
+                "'http.corsAccessList' is any origin and 'authentication.enableSessions' is true: pages of every site can \
+                 read with a user's session where the browser sends its cookie; list the origins"
+                    .to_owned(),
+            );
+        }
         Ok(Self {
             mode,
             components_root: under(&file.components_root, "components")?,
-            http: http::check(&file.http, &root, &mut warnings)?,
+            http,
             mtls: tls::mtls("http.mtls", &file.http.mtls, &tls)?,
             workers: network::workers(&file.threads, &mut warnings)?,
             shutdown: Shutdown {
@@ -143,6 +208,7 @@ impl Config {
             mqtt: network::mqtt(&file.mqtt, &tls)?,
             tls,
             authentication: authentication(&file.authentication)?,
+            administrator: Administrator::default(),
             logging: logging::check(&file, &root)?,
             storage: Storage {
                 directory: under(&file.storage.path, "database")?,
@@ -152,10 +218,13 @@ impl Config {
                     &file.storage.max_transaction_queue_time,
                 )?,
             },
+            metrics: observability::metrics(&file.metrics)?,
+            health: observability::health(&file.health)?,
             max_queued_events: file.realtime.max_queued_events as usize,
             max_queued_bytes: size("realtime.maxQueuedBytes", &file.realtime.max_queued_bytes)?,
             sse_keep_alive: Duration::from_millis(file.realtime.sse_keep_alive),
             web_socket_writes: file.realtime.web_socket_writes,
+            inherit: None,
             root,
             warnings,
         })
@@ -181,5 +250,11 @@ fn authentication(section: &file::Authentication) -> Result<Authentication, Conf
         cookie_expires: expires
             .map(|expires| duration("authentication.cookie.expires", expires))
             .transpose()?,
+        same_site: section.cookie.same_site,
+        failures: Failures {
+            per_user: section.failure_limit.per_user,
+            per_address: section.failure_limit.per_address,
+            window: Duration::from_millis(section.failure_limit.window),
+        },
     })
 }

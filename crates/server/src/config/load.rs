@@ -13,6 +13,7 @@ use super::file::FileConfig;
 use super::names;
 use super::profile::Profile;
 use super::yaml::Text;
+use crate::restart;
 
 /// File names looked for in the root directory, the preferred one first.
 pub(super) const FILE_NAMES: &[&str] =
@@ -122,7 +123,15 @@ pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
     let file: FileConfig = figment
         .extract()
         .map_err(|error| ConfigError::new(describe(&error, &figment)))?;
-    Config::check(mode, file, root, warnings)
+    let mut config = Config::check(mode, file, root, warnings)?;
+    if let Some(username) = variable("HDB_ADMIN_USERNAME").filter(|name| !name.is_empty()) {
+        config.administrator.username = username.to_owned();
+    }
+    let holder = variable(restart::HOLDER_ID).and_then(|id| id.parse().ok());
+    config.inherit = variable(restart::INHERIT).map(PathBuf::from).zip(holder);
+    let password = variable("HDB_ADMIN_PASSWORD").filter(|password| !password.is_empty());
+    config.administrator.password = password.map(str::to_owned);
+    Ok(config)
 }
 
 /// `DEFAULTS_MODE`, else that of the command.
@@ -388,7 +397,9 @@ mod tests {
             &sources(root.path(), &[("HTTP_PROT", "1")], &[("PATH_X", "1")]),
         )
         .unwrap();
-        assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+        let of_keys = |warning: &&String| warning.contains("is not a setting");
+        let found = config.warnings.iter().filter(of_keys).count();
+        assert_eq!(found, 2, "{:?}", config.warnings);
         assert!(
             config.warnings[0].contains("did you mean 'http.port'?"),
             "{:?}",

@@ -14,8 +14,8 @@ mod profile;
 mod yaml;
 
 pub use self::checked::{
-    Authentication, ComponentLog, Compression, Config, Cors, Crl, Http, LogFormat, Logging, Mode,
-    Mqtt, Mtls, Ocsp, Operations, RateLimit, RequestLog, Rotation, Shutdown, Storage, Times, Tls,
-    TlsSource, Verification,
+    Administrator, Authentication, ComponentLog, Compression, Config, Cors, Crl, Failures, Health,
+    Http, LogFormat, Logging, Metrics, MetricsAuth, Mode, Mqtt, Mtls, Ocsp, Operations, RateLimit,
+    RequestLog, Rotation, Shutdown, Storage, Times, Tls, TlsSource, Verification,
 };
 pub use self::load::{ConfigError, Sources, load};

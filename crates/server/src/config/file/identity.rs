@@ -14,6 +14,18 @@ pub enum HashFunction {
     Argon2id,
 }
 
+/// Whether a cookie travels with requests from other sites.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CookieSameSite {
+    /// When the user follows a link.
+    Lax,
+    /// Never.
+    Strict,
+    /// Always, over TLS.
+    None,
+}
+
 section! {
     /// `authentication`.
     Authentication {
@@ -29,7 +41,9 @@ section! {
         /// Life of a refresh token; a number is seconds.
         refresh_token_timeout: DurationSetting = DurationSetting::Text("30d".to_owned()),
         /// How new passwords are kept.
-        hash_function: HashFunction = HashFunction::Sha256,
+        hash_function: HashFunction = HashFunction::Argon2id,
+        /// Failed logins before a client has to wait.
+        failure_limit: FailureLimit = FailureLimit::default(),
         /// The cookie of a session.
         cookie: Cookie = Cookie::default(),
         /// Log of its own.
@@ -42,7 +56,22 @@ section! {
     Cookie {
         /// Domains a cookie may be valid for.
         domains: Option<OneOrMany> = None,
-        /// Life of a session; a number is seconds. Absent is the life of the browser's session.
+        /// Life of a session; a number is seconds. Absent is for ever.
         expires: Option<DurationSetting> = None,
+        /// Whether it travels with requests from other sites: `lax`, `strict` or `none`.
+        same_site: CookieSameSite = CookieSameSite::Lax,
+    }
+}
+
+section! {
+    /// `authentication.failureLimit`.
+    #[derive(Eq)]
+    FailureLimit {
+        /// Failures of one user name from one address; 0 is no limit.
+        per_user: u32 = 10,
+        /// Failures from one address; 0 is no limit.
+        per_address: u32 = 50,
+        /// Milliseconds they are counted in.
+        window: u64 = 60_000,
     }
 }
