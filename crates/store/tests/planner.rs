@@ -247,6 +247,21 @@ async fn s15_2_a_scan_without_an_index_is_allowed_up_to_a_bound() {
 }
 
 #[tokio::test]
+async fn a_list_of_values_has_a_bound() {
+    let fixture = Fixture::new();
+    let table = readings(&fixture, 10).await;
+    let list = |count| Value::Array((0..count).map(Value::Int).collect());
+    let query = |count| matching(compare("sensor", Comparator::In, list(count)));
+    assert_eq!(keys(&table, query(10_000)).await.len(), 10);
+    let error = search(&table, query(10_001)).await.unwrap_err();
+    assert_eq!(error.status(), 400);
+    assert_eq!(
+        error.message(),
+        "'in' takes 10000 values at most for sensor"
+    );
+}
+
+#[tokio::test]
 async fn s15_5_a_query_that_is_abandoned_stops_reading() {
     let fixture = Fixture::new();
     let table = readings(&fixture, 20_000).await;
