@@ -7,14 +7,17 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use resource::{AttributeType, Comparator, Error, Key, Query, Scope, TableDefinition, Value};
+use resource::{
+    AttributeType, Comparator, Condition, Error, Key, Operator, Query, Scope, TableDefinition,
+    Value,
+};
 
 use crate::environment::{id_key, id_range};
 use crate::filter::{Filter, Joined, Test};
 use crate::index::sorts;
-use crate::join::{Tables, index_form};
+use crate::join::{Lookup, Tables, index_form};
 use crate::order::{self, Indexed};
-use crate::snapshot::View;
+use crate::snapshot::{Found, Snapshot, View};
 use crate::sort::SortTerm;
 use crate::stored_table::{Index, IndexState};
 
@@ -22,6 +25,8 @@ use crate::stored_table::{Index, IndexState};
 const COUNTED_ENTRIES: usize = 1_000;
 /// Groups of drivers of one query; conditions that would need more are filtered in a scan.
 const MAX_GROUPS: usize = 256;
+/// Records whose related ones are looked up rather than finding all related records that match a condition.
+const LOOKED_UP_RECORDS: f64 = 1_000.0;
 /// Values of a long list of equalities whose entries are counted for the estimate.
 const SAMPLED_VALUES: usize = 8;
 
@@ -77,6 +82,8 @@ pub(crate) enum Order {
 pub(crate) struct Plan {
     pub(crate) drivers: Vec<Driver>,
     pub(crate) filter: Option<Filter>,
+    /// Conditions on related records that the filter leaves out.
+    pub(crate) lookups: Vec<Lookup>,
     /// Every key's text starts with this.
     pub(crate) key_prefix: Option<String>,
     pub(crate) order: Order,
@@ -110,6 +117,9 @@ impl Plan {
         tables: &Tables<'_>,
     ) -> Result<Self, Error> {
         let definition = &view.stored.definition;
+        if let Some(plan) = Self::with_lookups(view, query, &key_prefix, readable, tables)? {
+            return Ok(plan);
+        }
         let compiled = query
             .condition
             .as_ref()
@@ -122,6 +132,46 @@ impl Plan {
             limit: query.limit.unwrap_or(u64::MAX),
             ..plan
         })
+    }
+
+    /// Plans by the conditions on the table's own records, if they leave few whose related records are to be
+    /// looked up.
+    fn with_lookups(
+        view: View<'_>,
+        query: &Query,
+        key_prefix: &Option<String>,
+        readable: &dyn Fn(&str) -> bool,
+        tables: &Tables<'_>,
+    ) -> Result<Option<Self>, Error> {
+        let Some(Condition::Group(Operator::And, members)) = &query.condition else {
+            return Ok(None);
+        };
+        let related = |member: &&Condition| matches!(member, Condition::Compare(comparison) if comparison.attribute.len() > 1);
+        let (related, own): (Vec<&Condition>, Vec<&Condition>) = members.iter().partition(related);
+        if related.is_empty() || own.is_empty() {
+            return Ok(None);
+        }
+        let own = Condition::Group(Operator::And, own.into_iter().cloned().collect());
+        let definition = &view.stored.definition;
+        let filter = Filter::compile(&own, definition, readable, tables)?;
+        let sort = SortTerm::compile_all(&query.sort, view, readable, tables)?;
+        // Where the own conditions alone are refused, all of them together may still have an index.
+        let plan = match Self::of(view, Some(filter), sort, key_prefix.clone()) {
+            Ok(plan) if !plan.full_scan && plan.estimate <= LOOKED_UP_RECORDS => plan,
+            _ => return Ok(None),
+        };
+        let mut lookups = Vec::with_capacity(related.len());
+        for member in related {
+            if let Condition::Compare(comparison) = member {
+                lookups.push(tables.lookup(definition, comparison, readable)?);
+            }
+        }
+        Ok(Some(Self {
+            lookups,
+            offset: query.offset,
+            limit: query.limit.unwrap_or(u64::MAX),
+            ..plan
+        }))
     }
 
     /// Plans to find everything that a filter matches, in any order.
@@ -172,6 +222,7 @@ impl Plan {
         Ok(Self {
             drivers,
             filter,
+            lookups: Vec::new(),
             key_prefix,
             order,
             offset: 0,
@@ -181,11 +232,26 @@ impl Plan {
         })
     }
 
+    /// The matches among records that the scan has found.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lookup::retain`].
+    pub(crate) fn look_up(
+        &self,
+        snapshot: &Snapshot,
+        found: Vec<Found>,
+    ) -> Result<Vec<Found>, Error> {
+        let retain = |found, lookup: &Lookup| lookup.retain(snapshot, found);
+        self.lookups.iter().try_fold(found, retain)
+    }
+
     /// A plan that reads its drivers one after the other, without a condition.
     pub(crate) fn of_drivers(drivers: Vec<Driver>) -> Self {
         Self {
             drivers,
             filter: None,
+            lookups: Vec::new(),
             key_prefix: None,
             order: Order::Driver { descending: false },
             offset: 0,

@@ -140,7 +140,8 @@ impl Search {
         explain::explain(snapshot.view(), &self.query, &plan)
     }
 
-    /// The condition, once the query has begun, its relationships resolved.
+    /// The condition, once the query has begun, its relationships resolved; without those that are looked up
+    /// record by record.
     pub(crate) fn filter(&self) -> Option<&Filter> {
         match &self.state {
             State::Scanning(plan, _) | State::Sorting(plan, ..) => plan.filter.as_ref(),
@@ -204,12 +205,12 @@ impl Search {
                 let wanted = self.offset.saturating_add(self.limit);
                 let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
                 let piece = position.advance(snapshot.view(), plan, wanted)?;
-                out.extend(piece.found);
+                out.extend(plan.look_up(snapshot, piece.found)?);
                 Ok(piece.done)
             }
             State::Sorting(plan, position, sorter) => {
                 let piece = position.advance(snapshot.view(), plan, usize::MAX)?;
-                sorter.extend(snapshot, &piece.found)?;
+                sorter.extend(snapshot, &plan.look_up(snapshot, piece.found)?)?;
                 if piece.done {
                     let sorter = std::mem::take(sorter);
                     self.state = State::Sorted(sorter.finish().into_iter());
