@@ -228,6 +228,13 @@ impl Request {
         cookies::parse(self.headers())
     }
 
+    /// The value of the first cookie called `name`.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let cookies = cookies::parse(self.headers());
+        let first = cookies.into_iter().find(|cookie| cookie.name == name);
+        first.map(|cookie| cookie.value)
+    }
+
     /// Whether this request asks to become a WebSocket: HTTP/1.1, `Connection` with the token
     /// `upgrade`, `Upgrade: websocket`.
     pub fn is_websocket(&self) -> bool {

@@ -6,6 +6,7 @@ use http::header::{self, HeaderName};
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 
 use crate::body::{Body, BodyError, BoxError};
+use crate::cookies::{CookieError, SetCookie};
 use crate::request::ParamError;
 use crate::router::AnsweredBy;
 
@@ -147,6 +148,17 @@ impl Response {
     pub fn append_header(&mut self, name: &str, value: &str) -> Result<(), InvalidHeader> {
         let (name, value) = checked_field(name, value)?;
         self.headers_mut().append(name, value);
+        Ok(())
+    }
+
+    /// Sets a cookie at the client, on a field line of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`CookieError`] for a cookie that a client would drop or misread; the response is then unchanged.
+    pub fn add_cookie(&mut self, cookie: &SetCookie) -> Result<(), CookieError> {
+        let line = cookie.encode()?;
+        self.headers_mut().append(header::SET_COOKIE, line);
         Ok(())
     }
 
