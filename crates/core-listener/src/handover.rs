@@ -43,6 +43,18 @@ const END: [u8; 2] = [0xFF, 0xFF];
 /// What the new process sends when it accepts.
 const READY: u8 = b'R';
 
+/// A peer that has left is an error and no signal. Elsewhere the runtime of Rust ignores the signal.
+#[cfg(target_os = "linux")]
+const SEND: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(not(target_os = "linux"))]
+const SEND: SendFlags = SendFlags::empty();
+
+/// Descriptors are not for programs that we start; where the system cannot see to that at once, we do.
+#[cfg(target_os = "linux")]
+const RECEIVE: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+#[cfg(not(target_os = "linux"))]
+const RECEIVE: RecvFlags = RecvFlags::empty();
+
 /// Why listening sockets were not handed over. Both processes go on as before.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -140,7 +152,7 @@ async fn send(
                     control.push(SendAncillaryMessage::ScmRights(descriptors));
                 }
                 let bytes = [IoSlice::new(&message[sent..])];
-                Ok(sendmsg(peer, &bytes, &mut control, SendFlags::NOSIGNAL)?)
+                Ok(sendmsg(peer, &bytes, &mut control, SEND)?)
             })
             .await?;
     }
@@ -217,7 +229,7 @@ impl InheritedSockets {
             &self.giver,
             &mut [IoSliceMut::new(&mut length)],
             &mut control,
-            RecvFlags::CMSG_CLOEXEC,
+            RECEIVE,
         )
         .map_err(io::Error::from)?;
         let mut descriptor = None;
@@ -261,6 +273,7 @@ impl InheritedSockets {
 /// What the descriptor is, as the system says and not as the sender does.
 fn listen_socket(descriptor: OwnedFd) -> Result<ListenSocket, HandOverError> {
     let socket = socket2::Socket::from(descriptor);
+    socket.set_cloexec(true)?;
     if !socket.is_listener()? {
         return Err(HandOverError::Protocol);
     }

@@ -6,6 +6,8 @@ use http::header::{self, HeaderName};
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 
 use crate::body::{Body, BodyError, BoxError};
+use crate::request::ParamError;
+use crate::router::AnsweredBy;
 
 /// `text/plain` in UTF-8.
 pub(crate) const TEXT_PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -26,6 +28,11 @@ const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json
 /// ```
 #[derive(Debug)]
 pub struct Response(http::Response<Body>);
+
+/// In the extensions of a response whose content had to be fetched from the source of a cache: drives
+/// `Server-Timing: …, miss`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheMiss;
 
 /// A name or value that no header field may have, for example one with a line break.
 #[derive(Debug, thiserror::Error)]
@@ -167,6 +174,11 @@ impl Response {
         self.0.extensions_mut()
     }
 
+    /// The pattern of the [`Router`](crate::Router) whose endpoint answered: a label for metrics.
+    pub fn route(&self) -> Option<&str> {
+        Some(&self.extensions().get::<AnsweredBy>()?.0)
+    }
+
     /// The body.
     pub fn body(&self) -> &Body {
         self.0.body()
@@ -278,6 +290,12 @@ impl<T: Into<Response>, E: Into<Response>> From<Result<T, E>> for Response {
             Ok(value) => value.into(),
             Err(error) => error.into(),
         }
+    }
+}
+
+impl From<ParamError> for Response {
+    fn from(error: ParamError) -> Self {
+        Self::text(StatusCode::BAD_REQUEST, format!("{error}\n"))
     }
 }
 

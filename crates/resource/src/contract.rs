@@ -333,6 +333,12 @@ pub trait Resource: Send + Sync {
         Ok(Key::String(text.to_owned()))
     }
 
+    /// Whether all of a URL behind the resource's own path, query included, is the key: no suffixes, no
+    /// collections, no query language. Default: no.
+    fn direct_url_mapping(&self) -> bool {
+        false
+    }
+
     /// Whether the caller may do any of `actions` at all: 401 or 403 if not. The default is super users only (P17).
     fn authorize(&self, context: &Context, actions: &[Action]) -> Result<(), Error> {
         let _ = actions;

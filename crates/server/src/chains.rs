@@ -11,7 +11,7 @@ use http_chain::cookies::SameSite;
 use http_chain::files::{StaticFiles, StaticSection};
 use http_chain::stages::{
     BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, LogLevel as RequestLogLevel, RequestLog,
-    RequestLogConfig,
+    RequestLogConfig, RequestLogFormat,
 };
 use http_chain::{Chains, Ports, Stage};
 use opsapi::{Operations, OpsConfig};
@@ -169,6 +169,10 @@ fn request_log(requests: &config::RequestLog, config: &Config) -> RequestLogConf
             level if level <= LogLevel::Info => RequestLogLevel::Info,
             LogLevel::Warn => RequestLogLevel::Warn,
             _ => RequestLogLevel::Error,
+        },
+        format: match requests.format {
+            config::LogFormat::Text => RequestLogFormat::Text,
+            config::LogFormat::Json => RequestLogFormat::Fields,
         },
         timing: requests.timing,
         headers: requests.headers,

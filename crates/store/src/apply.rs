@@ -304,7 +304,10 @@ pub(crate) fn add_index(
     let mut index = Index {
         id: batch.engine.next_id(&mut batch.txn)?,
         attribute: attribute.to_owned(),
-        state: IndexState::Building { after: None },
+        state: IndexState::Building {
+            after: None,
+            built: 0,
+        },
         sorts: true,
     };
     let few = batch.database.common.config.inline_index_records;

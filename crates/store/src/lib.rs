@@ -34,6 +34,7 @@
 mod apply;
 mod audit;
 mod batch;
+mod cache;
 mod computed;
 mod config;
 mod database;
@@ -74,12 +75,14 @@ pub mod validate;
 mod verify;
 mod writer;
 
+pub use crate::cache::{CacheControl, CacheLifetime, CachedTable, Loaded, Source};
 pub use crate::computed::{ComputeFunction, Expression, ExpressionError};
 pub use crate::config::StoreConfig;
 pub use crate::database::QueryCounts;
 pub use crate::error::{EngineError, StoreError};
 pub use crate::format::FormatError;
 pub use crate::measure::{CommitTimes, DatabaseStatistics};
+pub use crate::statistics::IndexProgress;
 pub use crate::store::{SYSTEM_DATABASE, Store};
 pub use crate::table::Table;
 pub use crate::verify::Verification;

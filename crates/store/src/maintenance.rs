@@ -137,7 +137,7 @@ pub(crate) fn build_step(
     table: &Arc<Table>,
     index: &mut Index,
 ) -> Result<bool, Failure> {
-    let IndexState::Building { after } = &index.state else {
+    let IndexState::Building { after, built } = &index.state else {
         return Ok(true);
     };
     let id = table.id();
@@ -165,8 +165,12 @@ pub(crate) fn build_step(
         }
     }
     let done = records.len() < BUILD_STEP_RECORDS;
+    let built = built + records.len() as u64;
     index.state = match records.pop() {
-        Some((last, _)) if !done => IndexState::Building { after: Some(last) },
+        Some((last, _)) if !done => IndexState::Building {
+            after: Some(last),
+            built,
+        },
         _ => IndexState::Ready,
     };
     Ok(done)

@@ -288,3 +288,13 @@ pub(crate) fn record(found: Found, readable: &Readable) -> Result<Record, Error>
         body: readable.restrict(Body::Document(found.document)),
     })
 }
+
+/// A record as the store itself sees it.
+pub(crate) fn whole(found: Found) -> Result<Record, Error> {
+    Ok(Record {
+        key: Some(found.key()?),
+        version: found.header.version,
+        expires_at: found.header.expires_at,
+        body: Body::Document(found.document),
+    })
+}

@@ -15,6 +15,7 @@ use resource::{
 };
 use tokio::sync::oneshot;
 
+use crate::cache::{CacheLifetime, CachedTable, Source};
 use crate::computed::ComputeFunction;
 use crate::config::StoreConfig;
 use crate::database::{Common, Database, QueryCounts};
@@ -24,6 +25,7 @@ use crate::error::{EngineError, StoreError};
 use crate::measure::DatabaseStatistics;
 use crate::pool::Pool;
 use crate::prepare::prepare;
+use crate::statistics::IndexProgress;
 use crate::stored_table::StoredTable;
 use crate::structure::{Alteration, missing_table};
 use crate::table::{Table, commit};
@@ -240,6 +242,40 @@ impl Store {
         alter(&found, Alteration::Ensure(Vec::new()))
             .await
             .map(drop)
+    }
+
+    /// A table as the cache of a source (`schema-and-storage.md` §12). Reads and writes that are to reach the source
+    /// go through what this answers; export it in place of the table.
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database or table; 400 when the table has a source already.
+    pub fn sourced_from(
+        &self,
+        database: &str,
+        table: &str,
+        source: Arc<dyn Source>,
+        lifetime: CacheLifetime,
+    ) -> Result<Arc<CachedTable>, Error> {
+        let tables = self.database(database)?.tables.load_full();
+        let known = tables
+            .get(table)
+            .ok_or_else(|| missing_table(database, table))?;
+        if !known.claim_source() {
+            return Err(Error::bad_request(
+                "Can not have multiple canonical (non-intermediate) sources",
+            ));
+        }
+        Ok(CachedTable::new(Arc::clone(known), source, lifetime))
+    }
+
+    /// The indexes of a database that are being built, and how far they are.
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database.
+    pub fn index_progress(&self, database: &str) -> Result<Vec<IndexProgress>, Error> {
+        statistics::index_progress(&*self.database(database)?)
     }
 
     /// What the queries of a database have read, those that ended. A query that an index answers reads no more than

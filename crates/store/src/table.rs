@@ -49,6 +49,8 @@ pub struct Table {
     /// The computed attributes of the definition that was asked for last.
     computed: ArcSwapOption<ComputedOf>,
     dropped: AtomicBool,
+    /// Whether the table caches a source.
+    sourced: AtomicBool,
 }
 
 struct ComputedOf {
@@ -83,6 +85,7 @@ impl Table {
             functions: ArcSwap::default(),
             computed: ArcSwapOption::default(),
             dropped: AtomicBool::new(false),
+            sourced: AtomicBool::new(false),
         })
     }
 
@@ -161,6 +164,11 @@ impl Table {
         Ok(())
     }
 
+    /// Makes the table the cache of one source; `false` if it is that already.
+    pub(crate) fn claim_source(&self) -> bool {
+        !self.sourced.swap(true, Ordering::AcqRel)
+    }
+
     pub(crate) fn is_dropped(&self) -> bool {
         self.dropped.load(Ordering::Acquire)
     }
@@ -202,6 +210,14 @@ impl Table {
         }
     }
 
+    /// The live record of a key, on the calling thread.
+    pub(crate) fn find(&self, key: &Key) -> Result<Option<Found>, Error> {
+        if self.is_dropped() {
+            return Err(self.missing());
+        }
+        self.read_record(order::encode_key(key)?)
+    }
+
     fn read_record(&self, encoded_key: Vec<u8>) -> Result<Option<Found>, Error> {
         let engine = self.database.engine()?;
         let txn = engine.read()?;
@@ -231,7 +247,7 @@ impl Table {
     }
 
     /// Whether a selection asks for more than the attributes of the record.
-    fn is_joined(&self, target: &Target) -> bool {
+    pub(crate) fn is_joined(&self, target: &Target) -> bool {
         let definition = Arc::clone(&self.stored.load().definition);
         let is_not_stored = |name: &str| {
             let attribute = definition.attribute(name);

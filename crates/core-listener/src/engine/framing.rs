@@ -121,7 +121,7 @@ impl Scanner {
     /// # Errors
     ///
     /// A [`Violation`]; the bytes before the head in question may be passed on.
-    pub(crate) fn scan(&mut self, bytes: &mut [u8]) -> Result<usize, Violation> {
+    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
         let length = bytes.len();
         let mut rest = bytes;
         let mut head_begins = 0;
@@ -146,10 +146,7 @@ impl Scanner {
                 _ => {
                     let end = rest.iter().position(|byte| *byte == b'\n');
                     let line_length = end.unwrap_or(rest.len());
-                    let line = &mut rest[..line_length];
-                    if self.state == State::RequestLine && end.is_some() {
-                        lower_minor_version(line);
-                    }
+                    let line = &rest[..line_length];
                     self.scan_line(line, end.is_some())
                         .map_err(|answer| Violation {
                             valid: head_begins,
@@ -157,7 +154,7 @@ impl Scanner {
                         })?
                 }
             };
-            rest = &mut rest[used..];
+            rest = &rest[used..];
         }
         Ok(length)
     }
@@ -242,27 +239,6 @@ impl Scanner {
         } else {
             NOT_IMPLEMENTED
         })
-    }
-}
-
-/// RFC 9110, section 2.5: a request of a higher minor version is one of the highest that we know. hyper would
-/// refuse it. Of a line that came in two reads, it has seen the version already, and does.
-fn lower_minor_version(line: &mut [u8]) {
-    if let [
-        ..,
-        b' ',
-        b'H',
-        b'T',
-        b'T',
-        b'P',
-        b'/',
-        b'1',
-        b'.',
-        minor @ b'2'..=b'9',
-        b'\r',
-    ] = line
-    {
-        *minor = b'1';
     }
 }
 
@@ -376,11 +352,10 @@ mod tests {
 
     /// Scans at once, and byte by byte; both must come to the same conclusion.
     fn scan(input: &str) -> Option<Violation> {
-        let mut input_at_once = input.as_bytes().to_vec();
-        let at_once = Scanner::new(LIMIT).scan(&mut input_at_once).err();
+        let at_once = Scanner::new(LIMIT).scan(input.as_bytes()).err();
         let mut scanner = Scanner::new(LIMIT);
         let mut bytes = input.bytes();
-        let mut one = |byte| match scanner.scan(&mut [byte]) {
+        let mut one = |byte| match scanner.scan(&[byte]) {
             Err(violation) => Some(Some(violation)),
             Ok(1) => None,
             Ok(_) => Some(None),
@@ -491,20 +466,12 @@ mod tests {
             "CONNECT a:1 HTTP/1.1\r\n\r\n",
         ] {
             let mut scanner = Scanner::new(LIMIT);
-            let mut bytes = format!("{request}\nno HTTP").into_bytes();
-            assert_eq!(scanner.scan(&mut bytes), Ok(request.len()), "{request:?}");
+            let bytes = format!("{request}\nno HTTP").into_bytes();
+            assert_eq!(scanner.scan(&bytes), Ok(request.len()), "{request:?}");
             assert!(scanner.is_undecided());
             scanner.decide_for_http();
-            let mut next = *b"GET / HTTP/1.1\n";
-            assert!(scanner.scan(&mut next).is_err());
+            assert!(scanner.scan(b"GET / HTTP/1.1\n").is_err());
         }
-    }
-
-    #[test]
-    fn rfc9110_2_5_a_higher_minor_version_is_read_as_the_one_we_know() {
-        let mut request = *b"GET / HTTP/1.7\r\n\r\nGET / HTTP/1.2\r\n\r\n";
-        assert_eq!(Scanner::new(LIMIT).scan(&mut request), Ok(36));
-        assert_eq!(&request, b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Watched {
 
     /// Takes back the bytes that the engine must not see; returns how many it may.
     fn check(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> usize {
-        let read = &mut buf.filled_mut()[before..];
+        let read = &buf.filled()[before..];
         let (length, valid) = match &mut self.version {
             Version::Http1(scanner) => match scanner.scan(read) {
                 Ok(passed) => {
