@@ -38,6 +38,7 @@ mod config;
 mod describe;
 mod etag;
 mod failure;
+pub mod graphql;
 mod handler;
 mod location;
 pub mod openapi;

@@ -15,6 +15,7 @@ use crate::document::StoredDocument;
 use crate::environment::{Engine, META_LOG_START, id_key, id_range, read_time};
 use crate::error::EngineError;
 use crate::expiry::expiry_key;
+use crate::maintenance::can_build;
 use crate::record::{self, Header};
 use crate::stored_table::{Counters, IndexState, StoredTable, TableId};
 use crate::table::Table;
@@ -94,7 +95,8 @@ impl Verifier<'_> {
         let indexes: Vec<_> = stored
             .indexes
             .iter()
-            .filter(|index| index.state == IndexState::Ready)
+            // What a function that is not registered has put into an index can not be worked out again.
+            .filter(|index| index.state == IndexState::Ready && can_build(table, stored, index))
             .collect();
         let mut expected: HashMap<u32, u64> = indexes.iter().map(|index| (index.id, 0)).collect();
         let mut counted = Counters::default();
