@@ -79,7 +79,7 @@ struct Subscribed {
 
 /// How an operation ended.
 enum Done {
-    Admitted(Result<Admitted, Refusal>),
+    Admitted(Result<Box<Admitted>, Refusal>),
     Subscribed(Vec<Result<Opened, Refusal>>),
     Resumed(Vec<Result<Opened, SubscriptionKey>>),
 }
@@ -326,7 +326,9 @@ impl<I: Io> Connection<I> {
                         identity,
                         request,
                     );
-                    self.operation = Some(Box::pin(async { Done::Admitted(admit.await) }));
+                    self.operation = Some(Box::pin(async {
+                        Done::Admitted(admit.await.map(Box::new))
+                    }));
                 }
                 Action::Publish(request) => self.publish(request),
                 Action::PublishWill(will) => self.publish_will(will),
@@ -405,7 +407,7 @@ impl<I: Io> Connection<I> {
 
     fn handle_done(&mut self, done: Done) {
         match done {
-            Done::Admitted(Ok(admitted)) => self.handle_admitted(admitted),
+            Done::Admitted(Ok(admitted)) => self.handle_admitted(*admitted),
             Done::Admitted(Err(refusal)) => self.session.handle_authenticated(Err(refusal), now()),
             Done::Resumed(results) => {
                 let (opened, dropped): (Vec<_>, Vec<_>) =
