@@ -10,8 +10,8 @@ use base::Timestamp;
 use futures_core::Stream;
 
 use crate::{
-    Action, Context, Error, Incoming, Key, MessageProperties, Query, Record, Replies, Scope, Subscription,
-    TableDefinition, Value,
+    Action, Context, Error, Incoming, Key, MessageProperties, Query, Record, Replies, Scope,
+    Subscription, TableDefinition, Value,
 };
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -34,8 +34,8 @@ mod value;
 
 pub use crate::access::{Action, AttributeAccess, Permissions, TableAccess};
 pub use crate::catalog::{Catalog, TableStatistics};
-pub use crate::context::{Caller, Context, Protocol, User};
 pub use crate::connect::{Incoming, Replies, Reply};
+pub use crate::context::{Caller, Context, Protocol, User};
 pub use crate::contract::{
     Answer, Methods, Precondition, RecordStream, Resource, SubscribeOptions, Target, Write,
     WriteKind, WriteOutcome, Written,
