@@ -16,7 +16,9 @@ use resource::{Caller, Catalog, Context, Error, Map, Protocol, Value};
 
 use crate::operation::must_login;
 use crate::redact::Redacted;
-use crate::{Call, Failure, Need, Operation, OpsConfig, Reply, operations, permission};
+use crate::{
+    BulkLimits, Call, Failure, Jobs, Need, Operation, OpsConfig, Reply, operations, permission,
+};
 
 /// A body of more bytes is decoded on another thread, since a worker must not be kept for long.
 const DECODE_ON_WORKER_BYTES: usize = 256 << 10;
@@ -56,6 +58,15 @@ impl Operations {
             self.add(operation);
         }
         self.directory = Some(directory);
+        self
+    }
+
+    /// Adds jobs: bulk loads, exports, deletions by age, and the questions how they are doing.
+    #[must_use]
+    pub fn with_jobs(mut self, jobs: Jobs, limits: &BulkLimits) -> Self {
+        for operation in operations::jobs(&self.catalog, &jobs, limits) {
+            self.add(operation);
+        }
         self
     }
 

@@ -32,6 +32,7 @@
 mod config;
 mod failure;
 mod handler;
+mod jobs;
 mod operation;
 mod operations;
 mod parameters;
@@ -39,8 +40,9 @@ mod permission;
 mod redact;
 mod reply;
 
-pub use crate::config::OpsConfig;
+pub use crate::config::{BulkLimits, OpsConfig};
 pub use crate::failure::Failure;
 pub use crate::handler::Operations;
+pub use crate::jobs::{JobLimits, Jobs, job_table};
 pub use crate::operation::{Call, Need, Operation};
 pub use crate::reply::Reply;

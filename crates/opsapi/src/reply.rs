@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use content::{Format, Layout, Sequence};
+use futures_core::Stream;
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use http::{HeaderValue, StatusCode, header};
 use http_chain::{Body, Response};
@@ -54,6 +55,48 @@ impl Reply {
         }))))
     }
 
+    /// The bytes in a format, piece by piece, each with the number of records in it. Unlike a response, it
+    /// fails where the result does.
+    pub(crate) fn into_chunks(
+        self,
+        format: &Format,
+    ) -> impl Stream<Item = Result<(Bytes, u64), Failure>> + Send + use<> {
+        let start = match self.0 {
+            Content::Value(value) => Export::Whole(format.to_vec(&value).map_err(Error::from)),
+            Content::Records(records) => {
+                let Records {
+                    first,
+                    rest,
+                    attributes,
+                } = *records;
+                let layout = Layout {
+                    attributes,
+                    ..Layout::default()
+                };
+                let batches = stream::once(async { Ok(first) }).chain(rest);
+                Export::Records(format.sequence(layout), Box::pin(batches))
+            }
+        };
+        stream::try_unfold(start, |export| async move {
+            match export {
+                Export::Done => Ok(None),
+                Export::Whole(bytes) => Ok(Some(((Bytes::from(bytes?), 0), Export::Done))),
+                Export::Records(mut sequence, mut batches) => {
+                    let mut chunk = Vec::new();
+                    let Some(batch) = batches.next().await.transpose()? else {
+                        sequence.finish(&mut chunk);
+                        return Ok(Some(((Bytes::from(chunk), 0), Export::Done)));
+                    };
+                    for record in &batch {
+                        sequence.record(record, &mut chunk).map_err(Error::from)?;
+                    }
+                    let next = Export::Records(sequence, batches);
+                    Ok(Some(((Bytes::from(chunk), batch.len() as u64), next)))
+                }
+            }
+        })
+    }
+
     pub(crate) fn into_response(self, format: &Format) -> Response {
         match self.0 {
             Content::Value(value) => value_response(StatusCode::OK, &value, format),
@@ -88,6 +131,13 @@ fn in_format(status: StatusCode, body: impl Into<Body>, format: &Format) -> Resp
     };
     response.add_vary("Accept");
     response
+}
+
+/// What is left to be written into a file.
+enum Export {
+    Whole(Result<Vec<u8>, Error>),
+    Records(Sequence, RecordStream),
+    Done,
 }
 
 /// Records on their way out.
@@ -175,7 +225,7 @@ impl Writer {
         self.state = State::Complete;
     }
 
-    fn into_chunks(self) -> impl futures_core::Stream<Item = Result<Bytes, Interrupted>> + Send {
+    fn into_chunks(self) -> impl Stream<Item = Result<Bytes, Interrupted>> + Send {
         stream::try_unfold(self, |mut writer| async move {
             match writer.state {
                 State::Complete => return Ok(None),

@@ -1,7 +1,9 @@
 //! The operations of this crate, a module for each group.
 
+mod bulk;
 mod condition;
 mod describe;
+mod jobs;
 mod read;
 mod schema;
 mod selection;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use auth::Directory;
 use resource::{Catalog, Error, Resource, TableDefinition};
 
-use crate::{Failure, Operation, OpsConfig};
+use crate::{BulkLimits, Failure, Jobs, Operation, OpsConfig};
 
 /// Everything that needs only the catalog, and the names that are not built.
 pub(crate) fn standard(catalog: &Arc<dyn Catalog>, config: &OpsConfig) -> Vec<Operation> {
@@ -36,6 +38,13 @@ pub(crate) fn standard(catalog: &Arc<dyn Catalog>, config: &OpsConfig) -> Vec<Op
 pub(crate) fn users(directory: Arc<Directory>, catalog: Arc<dyn Catalog>) -> Vec<Operation> {
     let mut operations = sessions::operations(&directory);
     operations.extend(users::operations(directory, catalog));
+    operations
+}
+
+/// Jobs, and what runs as one.
+pub(crate) fn jobs(catalog: &Arc<dyn Catalog>, jobs: &Jobs, limits: &BulkLimits) -> Vec<Operation> {
+    let mut operations = jobs::operations(jobs);
+    operations.extend(bulk::operations(catalog, jobs, limits));
     operations
 }
 

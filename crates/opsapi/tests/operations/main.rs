@@ -2,6 +2,7 @@
 
 mod describe;
 mod fixture;
+mod jobs;
 mod memory;
 mod permission;
 mod read;

@@ -78,12 +78,7 @@ async fn s9_3_everything_but_logins_needs_a_user() {
     }
     let login = r#"{"operation": "login", "username": "a", "password": "b"}"#;
     fixture
-        .refuses(
-            &anonymous,
-            login,
-            400,
-            "No session for login",
-        )
+        .refuses(&anonymous, login, 400, "No session for login")
         .await;
 }
 
