@@ -39,10 +39,11 @@ mod parameters;
 mod permission;
 mod redact;
 mod reply;
+mod system_table;
 
 pub use crate::config::{BulkLimits, OpsConfig};
 pub use crate::failure::Failure;
 pub use crate::handler::Operations;
-pub use crate::jobs::{JobLimits, Jobs, job_table};
+pub use crate::jobs::{JobLimits, Jobs};
 pub use crate::operation::{Call, Need, Operation};
 pub use crate::reply::Reply;

@@ -18,23 +18,23 @@ use std::future::Future;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
 use http_chain::BoxFuture;
 use resource::{
-    Comparator, Comparison, Condition, Context, Conversion, Error, Key, Map, Operator, Query,
-    Resource, Target, Value, Write, WriteKind,
+    Catalog, Comparator, Comparison, Condition, Context, Conversion, Error, Key, Map, Operator,
+    Query, Resource, Target, Value, Write, WriteKind,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-
-pub use self::row::job_table;
 
 pub(crate) use self::outcome::Outcome;
 pub(crate) use self::progress::Progress;
 
 use crate::redact::redacted;
+use crate::system_table::SystemTable;
 use crate::{Call, Failure, Reply};
 
 /// Bounds of the jobs of a server.
@@ -63,34 +63,41 @@ impl Default for JobLimits {
 /// When the last clone is dropped, jobs end where they are; the next start of the server reports them.
 #[derive(Clone)]
 pub struct Jobs {
-    table: Arc<dyn Resource>,
+    rows: Rows,
     queue: mpsc::Sender<BoxFuture<'static, ()>>,
-    limits: Arc<JobLimits>,
+    _thread: Arc<JobThread>,
+}
+
+/// The rows of all jobs.
+#[derive(Clone)]
+struct Rows {
+    table: Arc<SystemTable>,
+    report_interval: Duration,
 }
 
 impl Jobs {
-    /// Marks jobs that an earlier process left unfinished as failed and starts the thread. `table` is the
-    /// one that [`job_table`] defines.
+    /// Starts the thread of the jobs, which first marks those that an earlier process left unfinished as
+    /// failed. The table `system.hdb_job` is made if there is none.
     ///
     /// # Errors
     ///
-    /// What the table answers, and 500 if there is no thread to be had.
-    pub async fn open(table: Arc<dyn Resource>, limits: JobLimits) -> Result<Self, Error> {
+    /// If there is no thread to be had.
+    pub fn start(catalog: &Arc<dyn Catalog>, limits: JobLimits) -> io::Result<Self> {
         let (queue, waiting) = mpsc::channel(limits.waiting.max(1));
-        let jobs = Self {
-            table,
-            queue,
-            limits: Arc::new(limits),
+        let rows = Rows {
+            table: Arc::new(SystemTable::new(catalog, row::table())),
+            report_interval: limits.report_interval,
         };
-        jobs.fail_interrupted().await?;
-        start_thread(waiting, jobs.limits.running.max(1)).map_err(|error| {
-            Error::internal(format!("cannot start the thread of jobs: {error}"))
-        })?;
-        Ok(jobs)
+        let thread = JobThread::start(rows.clone(), waiting, limits.running.max(1))?;
+        Ok(Self {
+            rows,
+            queue,
+            _thread: Arc::new(thread),
+        })
     }
 
     /// Starts `work` and answers with the id of its job.
-    pub(crate) async fn start<F, Working>(
+    pub(crate) async fn run<F, Working>(
         &self,
         kind: &'static str,
         call: &Call,
@@ -107,7 +114,7 @@ impl Jobs {
         ])))
     }
 
-    /// [`start`](Self::start), answering the id alone.
+    /// [`run`](Self::run), answering the id alone.
     pub(crate) async fn enqueue<F, Working>(
         &self,
         kind: &'static str,
@@ -126,14 +133,34 @@ impl Jobs {
         let user = call.context.caller.username();
         let user = user.map(|name| name.to_string()).unwrap_or_default();
         let request = redacted(&call.parameters);
-        self.create(row::created(&id, kind, &user, request)).await?;
-        let jobs = self.clone();
+        let rows = self.rows.clone();
+        rows.create(row::created(&id, kind, &user, request)).await?;
         let job = id.clone();
-        place.send(Box::pin(async move { jobs.run(job, work).await }));
+        place.send(Box::pin(async move { rows.perform(job, work).await }));
         Ok(id)
     }
 
-    async fn run<F, Working>(self, id: String, work: F)
+    /// The job of that id, as clients see it.
+    pub(crate) async fn find(&self, id: &str) -> Result<Option<Map>, Error> {
+        let target = Target::record(Key::from(id));
+        let (table, context) = (self.rows.table.open().await?, Context::internal());
+        let record = table.get(&target, &context).await?;
+        Ok(record.and_then(|record| row::shown(&record.body.to_value())))
+    }
+
+    /// The jobs that were started between two times, both included, oldest first.
+    pub(crate) async fn started_between(&self, from: i64, to: i64) -> Result<Vec<Map>, Error> {
+        let bounds = Value::Array(vec![Value::Int(from), Value::Int(to)]);
+        let condition = compare(row::START, Comparator::Between, bounds);
+        let mut found = search(&*self.rows.table.open().await?, condition).await?;
+        found.sort_by_key(|row| row.get(row::START).and_then(Value::as_i64));
+        let shown = |row: Map| row::shown(&Value::Map(row));
+        Ok(found.into_iter().filter_map(shown).collect())
+    }
+}
+
+impl Rows {
+    async fn perform<F, Working>(self, id: String, work: F)
     where
         F: FnOnce(Progress) -> Working + Send + 'static,
         Working: Future<Output = Result<Outcome, Failure>> + Send + 'static,
@@ -161,75 +188,60 @@ impl Jobs {
     async fn create(&self, row: Map) -> Result<(), Error> {
         let key = row.get("id").and_then(Value::as_str).map(Key::from);
         let write = Write::new(key, WriteKind::InsertIfAbsent, Some(Value::Map(row)));
-        self.table
+        let table = self.table.open().await?;
+        table
             .write(vec![write], &Context::internal())
             .await
             .map(drop)
     }
 
-    async fn update(&self, id: &str, changes: Map) -> Result<(), Error> {
-        let key = Some(Key::from(id));
-        let write = Write::new(key, WriteKind::UpdateIfPresent, Some(Value::Map(changes)));
-        let context = Context::internal();
-        self.table.write(vec![write], &context).await.map(drop)
-    }
-
-    /// [`update`](Self::update) where nobody waits for the answer.
+    /// Changes the row of a job where nobody waits for the answer.
     async fn report(&self, id: &str, changes: Map) {
-        if let Err(error) = self.update(id, changes).await {
+        let updated = async { update(&*self.table.open().await?, id, changes).await };
+        if let Err(error) = updated.await {
             tracing::error!(target: "operations", job = id, %error, "the row of a job could not be changed");
         }
     }
+}
 
-    /// The job of that id, as clients see it.
-    pub(crate) async fn find(&self, id: &str) -> Result<Option<Map>, Error> {
-        let target = Target::record(Key::from(id));
-        let context = Context::internal();
-        let record = self.table.get(&target, &context).await?;
-        Ok(record.and_then(|record| row::shown(&record.body.to_value())))
-    }
-
-    /// The jobs that were started between two times, both included, oldest first.
-    pub(crate) async fn started_between(&self, from: i64, to: i64) -> Result<Vec<Map>, Error> {
-        let bounds = Value::Array(vec![Value::Int(from), Value::Int(to)]);
-        let condition = compare(row::START, Comparator::Between, bounds);
-        let mut found = self.search(condition).await?;
-        found.sort_by_key(|row| row.get(row::START).and_then(Value::as_i64));
-        Ok(found
-            .iter()
-            .filter_map(|row| row::shown(&Value::Map(row.clone())))
-            .collect())
-    }
-
-    async fn fail_interrupted(&self) -> Result<(), Error> {
-        let status = |word: &str| compare(row::STATUS, Comparator::Equals, Value::from(word));
-        let unfinished = vec![status(row::CREATED), status(row::IN_PROGRESS)];
-        let found = self
-            .search(Condition::Group(Operator::Or, unfinished))
-            .await?;
-        for job in found {
-            if let Some(id) = job.get("id").and_then(Value::as_str) {
-                tracing::warn!(target: "operations", job = id, "a job was interrupted by a restart");
-                self.update(id, row::interrupted()).await?;
-            }
+/// Marks what an earlier process did not finish. Jobs of this process were made later.
+async fn fail_interrupted(table: &SystemTable, started: i64) -> Result<(), Error> {
+    let status = |word: &str| compare(row::STATUS, Comparator::Equals, Value::from(word));
+    let unfinished = vec![status(row::CREATED), status(row::IN_PROGRESS)];
+    let table = table.open().await?;
+    let found = search(&*table, Condition::Group(Operator::Or, unfinished)).await?;
+    for job in found {
+        let time = job.get(row::CREATED_AT).and_then(Value::as_i64);
+        if let Some(id) = job.get("id").and_then(Value::as_str)
+            && time.is_none_or(|time| time < started)
+        {
+            tracing::warn!(target: "operations", job = id, "a job was interrupted by a restart");
+            update(&*table, id, row::interrupted()).await?;
         }
-        Ok(())
     }
+    Ok(())
+}
 
-    async fn search(&self, condition: Condition) -> Result<Vec<Map>, Error> {
-        let target = Target::query(Query {
-            condition: Some(condition),
-            ..Query::default()
-        });
-        let context = Context::internal();
-        let mut records = self.table.search(&target, &context).await?;
-        let mut found = Vec::new();
-        while let Some(batch) = records.next().await {
-            let rows = batch?.into_iter().map(|record| record.body.to_value());
-            found.extend(rows.filter_map(|row| row.as_map().cloned()));
-        }
-        Ok(found)
+async fn update(table: &dyn Resource, id: &str, changes: Map) -> Result<(), Error> {
+    let key = Some(Key::from(id));
+    let write = Write::new(key, WriteKind::UpdateIfPresent, Some(Value::Map(changes)));
+    let context = Context::internal();
+    table.write(vec![write], &context).await.map(drop)
+}
+
+async fn search(table: &dyn Resource, condition: Condition) -> Result<Vec<Map>, Error> {
+    let target = Target::query(Query {
+        condition: Some(condition),
+        ..Query::default()
+    });
+    let context = Context::internal();
+    let mut records = table.search(&target, &context).await?;
+    let mut found = Vec::new();
+    while let Some(batch) = records.next().await {
+        let rows = batch?.into_iter().map(|record| record.body.to_value());
+        found.extend(rows.filter_map(|row| row.as_map().cloned()));
     }
+    Ok(found)
 }
 
 fn compare(attribute: &str, comparator: Comparator, value: Value) -> Condition {
@@ -241,35 +253,73 @@ fn compare(attribute: &str, comparator: Comparator, value: Value) -> Condition {
     })
 }
 
-/// The thread ends when no more jobs can come; those that run then end with it.
-fn start_thread(
-    mut waiting: mpsc::Receiver<BoxFuture<'static, ()>>,
-    running: usize,
-) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let work = async move {
-        let mut jobs = JoinSet::new();
-        loop {
-            while jobs.len() >= running {
-                jobs.join_next().await;
+/// The thread of all jobs. Dropping it ends them and waits until they have let go of their tables.
+struct JobThread {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl JobThread {
+    fn start(
+        rows: Rows,
+        waiting: mpsc::Receiver<BoxFuture<'static, ()>>,
+        running: usize,
+    ) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (stop, stopped) = oneshot::channel();
+        let work = async move {
+            tokio::select! {
+                () = work(rows, waiting, running) => {}
+                _ = stopped => {}
             }
-            let Some(job) = waiting.recv().await else {
-                return;
-            };
-            jobs.spawn(job);
-            while jobs.try_join_next().is_some() {}
+        };
+        let thread = std::thread::Builder::new().name("jobs".to_owned());
+        let thread = thread.spawn(move || {
+            runtime.block_on(work);
+            // What still blocks has no tables and nobody to tell.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for JobThread {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic was logged where it happened.
+            drop(thread.join());
         }
-    };
-    let thread = std::thread::Builder::new().name("jobs".to_owned());
-    thread.spawn(move || runtime.block_on(work)).map(drop)
+    }
+}
+
+async fn work(rows: Rows, mut waiting: mpsc::Receiver<BoxFuture<'static, ()>>, running: usize) {
+    let started = row::now_millis();
+    if let Err(error) = fail_interrupted(&rows.table, started).await {
+        tracing::error!(target: "operations", %error, "interrupted jobs could not be marked");
+    }
+    let mut jobs = JoinSet::new();
+    loop {
+        while jobs.len() >= running {
+            jobs.join_next().await;
+        }
+        tokio::select! {
+            Some(_) = jobs.join_next() => {}
+            job = waiting.recv() => match job {
+                Some(job) => drop(jobs.spawn(job)),
+                None => return,
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Jobs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Jobs")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("Jobs").finish_non_exhaustive()
     }
 }

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use resource::{Map, Value};
 
-use super::{Jobs, row};
+use super::{Rows, row};
 
 /// Of a running job. Cloning shares it.
 #[derive(Clone)]
 pub(crate) struct Progress(Arc<Inner>);
 
 struct Inner {
-    jobs: Jobs,
+    rows: Rows,
     id: String,
     done: AtomicU64,
     /// Zero while it is unknown.
@@ -23,9 +23,9 @@ struct Inner {
 }
 
 impl Progress {
-    pub(super) fn new(jobs: Jobs, id: &str) -> Self {
+    pub(super) fn new(rows: Rows, id: &str) -> Self {
         Self(Arc::new(Inner {
-            jobs,
+            rows,
             id: id.to_owned(),
             done: AtomicU64::new(0),
             total: AtomicU64::new(0),
@@ -44,14 +44,14 @@ impl Progress {
         inner.done.fetch_add(done, Ordering::Relaxed);
         if self.is_due() {
             let changes = Map::from_iter([(row::PROGRESS, self.value())]);
-            inner.jobs.report(&inner.id, changes).await;
+            inner.rows.report(&inner.id, changes).await;
         }
     }
 
     fn is_due(&self) -> bool {
         let last = self.0.last_report.lock();
         let mut last = last.unwrap_or_else(PoisonError::into_inner);
-        let is_due = last.elapsed() >= self.0.jobs.limits.report_interval;
+        let is_due = last.elapsed() >= self.0.rows.report_interval;
         if is_due {
             *last = Instant::now();
         }

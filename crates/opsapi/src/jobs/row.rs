@@ -14,7 +14,7 @@ pub(super) const STATUS: &str = "status";
 pub(super) const START: &str = "start_datetime";
 pub(super) const PROGRESS: &str = "progress";
 const END: &str = "end_datetime";
-const CREATED_AT: &str = "created_datetime";
+pub(super) const CREATED_AT: &str = "created_datetime";
 const MESSAGE: &str = "message";
 const RESULT: &str = "result";
 const REQUEST: &str = "request";
@@ -33,8 +33,8 @@ const SHOWN: [&str; 9] = [
     "id", "user", "type", STATUS, START, END, CREATED_AT, MESSAGE, RESULT,
 ];
 
-/// The table that [`Jobs`](super::Jobs) needs: one row for each job, kept for 30 days.
-pub fn job_table() -> TableDefinition {
+/// One row for each job, kept for 30 days.
+pub(super) fn table() -> TableDefinition {
     let text = |name: &str| Attribute::new(name, AttributeType::String);
     let any = |name: &str| Attribute::new(name, AttributeType::Any);
     let time = |name: &str| Attribute::new(name, AttributeType::Long);
@@ -67,8 +67,13 @@ pub fn job_table() -> TableDefinition {
     }
 }
 
+/// Milliseconds since the epoch.
+pub(super) fn now_millis() -> i64 {
+    Timestamp::now().as_millis() as i64
+}
+
 fn now() -> Value {
-    Value::Int(Timestamp::now().as_millis() as i64)
+    Value::Int(now_millis())
 }
 
 /// The row of a job that waits. Its start is that of waiting until it runs, so that it can be found by time.

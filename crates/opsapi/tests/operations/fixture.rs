@@ -38,15 +38,29 @@ impl Fixture {
     }
 
     pub(crate) async fn with(config: OpsConfig) -> Self {
-        Self::build(config, JobLimits::default()).await
+        Self::build(
+            Arc::new(MemoryCatalog::default()),
+            config,
+            JobLimits::default(),
+        )
+        .await
     }
 
     pub(crate) async fn with_jobs(limits: JobLimits) -> Self {
-        Self::build(OpsConfig::default(), limits).await
+        Self::build(
+            Arc::new(MemoryCatalog::default()),
+            OpsConfig::default(),
+            limits,
+        )
+        .await
     }
 
-    async fn build(config: OpsConfig, limits: JobLimits) -> Self {
-        let catalog: Arc<dyn Catalog> = Arc::new(MemoryCatalog::default());
+    /// On a catalog that may have content of its own.
+    pub(crate) async fn on(catalog: Arc<dyn Catalog>, limits: JobLimits) -> Self {
+        Self::build(catalog, OpsConfig::default(), limits).await
+    }
+
+    async fn build(catalog: Arc<dyn Catalog>, config: OpsConfig, limits: JobLimits) -> Self {
         let users = catalog
             .create_table(auth::tables::user_table())
             .await
@@ -62,8 +76,7 @@ impl Fixture {
             .ensure_administrator("admin", Some("root"))
             .await
             .unwrap();
-        let table = catalog.create_table(opsapi::job_table()).await.unwrap();
-        let jobs = Jobs::open(table, limits).await.unwrap();
+        let jobs = Jobs::start(&catalog, limits).unwrap();
         let operations = Operations::new(catalog, config)
             .with_directory(Arc::clone(&directory))
             .with_jobs(jobs, &BulkLimits::default());

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::fs;
 use std::sync::Arc;
 
-use base::Timestamp;
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -409,16 +408,19 @@ async fn s8_jobs_are_found_by_their_start() {
 
 #[tokio::test]
 async fn s8_jobs_that_a_restart_interrupted_are_reported_as_failed() {
-    let catalog = MemoryCatalog::default();
-    let table = catalog.create_table(opsapi::job_table()).await.unwrap();
+    let catalog: Arc<dyn Catalog> = Arc::new(MemoryCatalog::default());
+    drop(Jobs::start(&catalog, JobLimits::default()).unwrap());
+    let table = loop {
+        match catalog.table("system", "hdb_job") {
+            Ok(table) => break table,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
     let row = |id: &str, status: &str| {
         let row = Map::from_iter([
             ("id", Value::from(id)),
             ("status", Value::from(status)),
-            (
-                "start_datetime",
-                Value::Int(Timestamp::now().as_millis() as i64),
-            ),
+            ("created_datetime", Value::Int(1_700_000_000_000)),
         ]);
         Write::new(Some(Key::from(id)), WriteKind::Put, Some(Value::Map(row)))
     };
@@ -428,16 +430,17 @@ async fn s8_jobs_that_a_restart_interrupted_are_reported_as_failed() {
         row("c", "CREATED"),
     ];
     table.write(rows, &Context::internal()).await.unwrap();
-    let jobs = Jobs::open(Arc::clone(&table), JobLimits::default()).await;
-    jobs.unwrap();
-    for (id, status) in [("a", "ERROR"), ("b", "COMPLETE"), ("c", "ERROR")] {
-        let target = Target::record(Key::from(id));
-        let record = table.get(&target, &Context::internal()).await.unwrap();
-        let body = record.unwrap().body;
-        assert_eq!(body.attribute("status"), Some(Value::from(status)), "{id}");
-        let ended = body.attribute("end_datetime").is_some();
-        assert_eq!(ended, status == "ERROR");
+    let fixture = Fixture::on(catalog, JobLimits::default()).await;
+    for id in ["a", "c"] {
+        let job = fixture.ended(id).await;
+        assert_eq!(job.get("status"), Some(&Value::from("ERROR")), "{id}");
+        let message = "The job was interrupted by a restart of the server";
+        assert_eq!(job.get("message"), Some(&Value::from(message)));
     }
+    let target = Target::record(Key::from("b"));
+    let complete = table.get(&target, &Context::internal()).await.unwrap();
+    let status = complete.unwrap().body.attribute("status");
+    assert_eq!(status, Some(Value::from("COMPLETE")));
 }
 
 #[tokio::test]

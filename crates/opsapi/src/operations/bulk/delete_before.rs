@@ -64,7 +64,7 @@ async fn delete_records_before(bulk: Bulk, call: Call) -> Result<Reply, Failure>
     let mut context = call.context.clone();
     context.operation = Some("delete");
     bulk.jobs
-        .start("delete_records_before", &call, move |progress| {
+        .run("delete_records_before", &call, move |progress| {
             delete_all(found, condition, context, progress)
         })
         .await

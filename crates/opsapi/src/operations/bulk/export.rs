@@ -71,7 +71,7 @@ async fn export_local(bulk: Bulk, call: Call) -> Result<Reply, Failure> {
     };
     let catalog = Arc::clone(&bulk.catalog);
     bulk.jobs
-        .start("export_local", &call, move |progress| {
+        .run("export_local", &call, move |progress| {
             export.run(catalog, search, progress)
         })
         .await

@@ -52,7 +52,7 @@ async fn csv_data_load(bulk: Bulk, mut call: Call) -> Result<Reply, Failure> {
         _ => Bytes::new(),
     };
     bulk.jobs
-        .start("csv_data_load", &call, move |progress| {
+        .run("csv_data_load", &call, move |progress| {
             load.run(Source::Data(data), progress)
         })
         .await
@@ -67,7 +67,7 @@ async fn csv_file_load(bulk: Bulk, call: Call) -> Result<Reply, Failure> {
     let path = path.to_owned();
     let file = blocking(move || open(&path)).await?;
     bulk.jobs
-        .start("csv_file_load", &call, move |progress| {
+        .run("csv_file_load", &call, move |progress| {
             load.run(Source::File(file), progress)
         })
         .await
@@ -114,7 +114,7 @@ async fn csv_url_load(bulk: Bulk, call: Call) -> Result<Reply, Failure> {
     let load = Load::new(&bulk, &call, destination)?;
     let limits = Arc::clone(&bulk.limits);
     bulk.jobs
-        .start("csv_url_load", &call, move |progress| async move {
+        .run("csv_url_load", &call, move |progress| async move {
             let file = fetch::to_file(&address, &fields, &limits).await?;
             load.run(Source::File(file), progress).await
         })
