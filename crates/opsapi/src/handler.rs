@@ -9,7 +9,7 @@ use auth::Directory;
 use base::WorkerId;
 use bytes::Bytes;
 use content::ContentTypes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use http_chain::auth::{RefreshToken, SessionControl};
 use http_chain::{BodyError, BoxFuture, Handler, Request, Response};
 use resource::{Caller, Catalog, Context, Error, Map, Protocol, Value};
@@ -17,7 +17,8 @@ use resource::{Caller, Catalog, Context, Error, Map, Protocol, Value};
 use crate::operation::must_login;
 use crate::redact::Redacted;
 use crate::{
-    BulkLimits, Call, Failure, Jobs, Need, Operation, OpsConfig, Reply, operations, permission,
+    BulkLimits, Call, Configuration, Failure, History, Jobs, Lifecycle, LogSource, Need, Operation,
+    OpsConfig, Reply, Structure, operations, permission,
 };
 
 /// A body of more bytes is decoded on another thread, since a worker must not be kept for long.
@@ -63,8 +64,46 @@ impl Operations {
 
     /// Adds jobs: bulk loads, exports, deletions by age, and the questions how they are doing.
     #[must_use]
-    pub fn with_jobs(mut self, jobs: Jobs, limits: &BulkLimits) -> Self {
-        for operation in operations::jobs(&self.catalog, &jobs, limits) {
+    pub fn with_jobs(self, jobs: &Jobs, limits: &BulkLimits) -> Self {
+        let operations = operations::jobs(&self.catalog, jobs, limits);
+        self.with_operations(operations)
+    }
+
+    /// Adds the making and dropping of attributes.
+    #[must_use]
+    pub fn with_structure(self, structure: Arc<dyn Structure>) -> Self {
+        let operations = operations::attributes(&self.catalog, structure);
+        self.with_operations(operations)
+    }
+
+    /// Adds the log of changes: reading it, and shortening it by jobs.
+    #[must_use]
+    pub fn with_history(self, history: Arc<dyn History>, jobs: &Jobs) -> Self {
+        let operations = operations::history(&self.catalog, history, jobs);
+        self.with_operations(operations)
+    }
+
+    /// Adds the reading of logs.
+    #[must_use]
+    pub fn with_logs(self, source: Arc<dyn LogSource>) -> Self {
+        self.with_operations(operations::logs(source))
+    }
+
+    /// Adds the reading and changing of the configuration.
+    #[must_use]
+    pub fn with_configuration(self, configuration: Arc<dyn Configuration>) -> Self {
+        self.with_operations(operations::configuration(configuration))
+    }
+
+    /// Adds restarts and status.
+    #[must_use]
+    pub fn with_lifecycle(self, lifecycle: Arc<dyn Lifecycle>, jobs: &Jobs) -> Self {
+        let operations = operations::lifecycle(&self.catalog, lifecycle, jobs);
+        self.with_operations(operations)
+    }
+
+    fn with_operations(mut self, operations: Vec<Operation>) -> Self {
+        for operation in operations {
             self.add(operation);
         }
         self
@@ -98,7 +137,12 @@ impl Operations {
                 return Response::json_error(StatusCode::NOT_ACCEPTABLE, &error.to_string());
             }
         };
+        // HTTP/2 has no such field, and hands over between processes without it.
+        let has_connection_field = request.version() <= Version::HTTP_11;
         match self.perform(request).await {
+            Ok(reply) if reply.closes() && has_connection_field => reply
+                .into_response(format)
+                .with_header(header::CONNECTION, HeaderValue::from_static("close")),
             Ok(reply) => reply.into_response(format),
             Err(failure) => failure.into_response(format),
         }

@@ -46,4 +46,7 @@ pub use crate::failure::Failure;
 pub use crate::handler::Operations;
 pub use crate::jobs::{JobLimits, Jobs};
 pub use crate::operation::{Call, Need, Operation};
+pub use crate::operations::{
+    Configuration, History, HistoryEntry, HistoryStream, Lifecycle, LogSource, Structure,
+};
 pub use crate::reply::Reply;

@@ -12,7 +12,10 @@ use crate::Failure;
 
 /// What an operation answers.
 #[derive(Debug)]
-pub struct Reply(Content);
+pub struct Reply {
+    content: Content,
+    closes: bool,
+}
 
 #[derive(Debug)]
 enum Content {
@@ -27,7 +30,7 @@ impl Reply {
             value @ (Value::Map(_) | Value::Array(_)) => value,
             other => Value::Map(Map::from_iter([("message", other)])),
         };
-        Self(Content::Value(value))
+        Self::of(Content::Value(value))
     }
 
     /// `{"message": text}`.
@@ -48,11 +51,29 @@ impl Reply {
         attributes: Option<Vec<String>>,
     ) -> Result<Self, Error> {
         let first = records.next().await.transpose()?.unwrap_or_default();
-        Ok(Self(Content::Records(Box::new(Records {
+        Ok(Self::of(Content::Records(Box::new(Records {
             first,
             rest: records,
             attributes,
         }))))
+    }
+
+    fn of(content: Content) -> Self {
+        Self {
+            content,
+            closes: false,
+        }
+    }
+
+    /// Also asks the client to let go of the connection, which will not last.
+    #[must_use]
+    pub fn closing(mut self) -> Self {
+        self.closes = true;
+        self
+    }
+
+    pub(crate) fn closes(&self) -> bool {
+        self.closes
     }
 
     /// The bytes in a format, piece by piece, each with the number of records in it. Unlike a response, it
@@ -61,7 +82,7 @@ impl Reply {
         self,
         format: &Format,
     ) -> impl Stream<Item = Result<(Bytes, u64), Failure>> + Send + use<> {
-        let start = match self.0 {
+        let start = match self.content {
             Content::Value(value) => Export::Whole(format.to_vec(&value).map_err(Error::from)),
             Content::Records(records) => {
                 let Records {
@@ -98,7 +119,7 @@ impl Reply {
     }
 
     pub(crate) fn into_response(self, format: &Format) -> Response {
-        match self.0 {
+        match self.content {
             Content::Value(value) => value_response(StatusCode::OK, &value, format),
             Content::Records(records) => records.into_response(format),
         }

@@ -170,7 +170,7 @@ impl Rows {
         let reached = progress.clone();
         // What the job worked with is dropped, so nothing that is half done is seen by anybody.
         let working = AssertUnwindSafe(async move { work(progress).await }).catch_unwind();
-        let result = working.await.unwrap_or_else(|_| {
+        let mut result = working.await.unwrap_or_else(|_| {
             tracing::error!(target: "operations", job = id, "a job panicked");
             Err(Failure::new(
                 500,
@@ -181,8 +181,12 @@ impl Rows {
             let body = Value::Map(failure.body().clone());
             tracing::warn!(target: "operations", job = id, error = ?body, "a job failed");
         }
+        let then = result.as_mut().ok().and_then(Outcome::take_then);
         let end = row::ended(&id, result);
         self.report(&id, reached.with_last(end)).await;
+        if let Some(then) = then {
+            then();
+        }
     }
 
     async fn create(&self, row: Map) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use base::Timestamp;
 use resource::{Attribute, AttributeType, Map, TableDefinition, Value};
 
 use super::Outcome;
+use super::outcome::Content;
 use crate::Failure;
 use crate::permission::SYSTEM;
 
@@ -95,9 +96,9 @@ pub(super) fn started() -> Map {
 
 /// The end of a job; its request is not needed any more.
 pub(super) fn ended(id: &str, result: Result<Outcome, Failure>) -> Map {
-    let (status, message, result) = match result {
-        Ok(Outcome::Message(text)) => (COMPLETE, Value::from(text), None),
-        Ok(Outcome::Result(value)) => {
+    let (status, message, result) = match result.map(|outcome| outcome.content) {
+        Ok(Content::Message(text)) => (COMPLETE, Value::from(text), None),
+        Ok(Content::Result(value)) => {
             let message = format!("Successfully completed job: {id}");
             (COMPLETE, Value::from(message), Some(value))
         }

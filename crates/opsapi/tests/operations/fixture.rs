@@ -79,7 +79,7 @@ impl Fixture {
         let jobs = Jobs::start(&catalog, limits).unwrap();
         let operations = Operations::new(catalog, config)
             .with_directory(Arc::clone(&directory))
-            .with_jobs(jobs, &BulkLimits::default());
+            .with_jobs(&jobs, &BulkLimits::default());
         let chain = Chain::new([("operations", Stage::handler(operations))]);
         let fixture = Self { chain, directory };
         for request in DATA {

@@ -136,13 +136,13 @@ impl Export {
             finished
         })
         .await?;
-        Ok(Outcome::Result(Value::Map(Map::from_iter([
+        Ok(Outcome::result(Map::from_iter([
             (
                 "message",
                 Value::from(format!("Successfully exported {} locally.", self.shown)),
             ),
             ("path", Value::from(self.path.display().to_string())),
-        ]))))
+        ])))
     }
 
     fn unfinished(&self) -> PathBuf {
