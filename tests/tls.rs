@@ -4,71 +4,30 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use motet_tests::authority::Authority;
 use motet_tests::{Builder, Motet, command, eventually, http};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// An authority and a directory with what it has signed.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    directory: TempDir,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "test authority");
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let directory = TempDir::new().unwrap();
-        std::fs::write(directory.path().join("ca.pem"), issuer.pem()).unwrap();
-        Self { issuer, directory }
+/// A server whose `tls` section lists these files, each with its `host` lines.
+fn serve(authority: &Authority, root: &Path, entries: &[(&str, &str)]) -> Motet {
+    let mut text = String::from("http:\n  securePort: 127.0.0.1:0\ntls:\n");
+    for (file, host) in entries {
+        let path = |extension: &str| {
+            authority
+                .file(&format!("{file}.{extension}"))
+                .display()
+                .to_string()
+        };
+        text += &format!(
+            "  - certificate: {}\n    privateKey: {}\n",
+            path("pem"),
+            path("key")
+        );
+        text += host;
     }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Writes `FILE.pem` and `FILE.key` for these DNS names; the common name is that of the file.
-    fn issue(&self, file: &str, common_name: &str, names: &[&str]) {
-        let (certificate, key) = self.pair(common_name, names);
-        std::fs::write(self.file(&format!("{file}.pem")), certificate).unwrap();
-        std::fs::write(self.file(&format!("{file}.key")), key).unwrap();
-    }
-
-    fn pair(&self, common_name: &str, names: &[&str]) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    }
-
-    /// A server whose `tls` section lists these files, each with its `host` lines.
-    fn serve(&self, root: &Path, entries: &[(&str, &str)]) -> Motet {
-        let mut text = String::from("http:\n  securePort: 127.0.0.1:0\ntls:\n");
-        for (file, host) in entries {
-            let path = |extension: &str| {
-                self.file(&format!("{file}.{extension}"))
-                    .display()
-                    .to_string()
-            };
-            text += &format!(
-                "  - certificate: {}\n    privateKey: {}\n",
-                path("pem"),
-                path("key")
-            );
-            text += host;
-        }
-        std::fs::write(root.join("motet.yaml"), text).unwrap();
-        Builder::new().root(root).start()
-    }
+    std::fs::write(root.join("motet.yaml"), text).unwrap();
+    Builder::new().root(root).start()
 }
 
 /// What `openssl s_client` prints of a connection.
@@ -105,7 +64,8 @@ fn the_server_name_chooses_the_certificate() {
     authority.issue("wild", "wild", &["*.example.com"]);
     authority.issue("exact", "exact", &["a.example.com"]);
     authority.issue("hosts", "hosts", &["unused.example"]);
-    let motet = authority.serve(
+    let motet = serve(
+        &authority,
         root.path(),
         &[
             ("first", ""),
@@ -154,7 +114,7 @@ fn the_server_name_chooses_the_certificate() {
 fn changed_files_are_served_without_restart_and_a_pair_that_does_not_fit_is_refused() {
     let (authority, root) = (Authority::new(), TempDir::new().unwrap());
     authority.issue("site", "before", &["localhost"]);
-    let mut motet = authority.serve(root.path(), &[("site", "")]);
+    let mut motet = serve(&authority, root.path(), &[("site", "")]);
     assert_eq!(common_name(&motet, Some("localhost")), "before");
     let session = authority.file("session").display().to_string();
     let full = s_client(&motet, &["-tls1_2", "-sess_out", &session]);
@@ -186,7 +146,7 @@ fn changed_files_are_served_without_restart_and_a_pair_that_does_not_fit_is_refu
 fn tls_1_2_and_1_3_are_served_and_nothing_older() {
     let (authority, root) = (Authority::new(), TempDir::new().unwrap());
     authority.issue("site", "site", &["localhost"]);
-    let motet = authority.serve(root.path(), &[("site", "")]);
+    let motet = serve(&authority, root.path(), &[("site", "")]);
     for (version, name) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
         let output = s_client(&motet, &[version]);
         assert!(output.contains(&format!("New, {name}")), "{output}");

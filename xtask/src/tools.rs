@@ -15,7 +15,7 @@ struct Tool {
 }
 
 /// What the tests call. None of it is needed to build or to run Motet.
-const TEST_TOOLS: [Tool; 4] = [
+const TEST_TOOLS: [Tool; 5] = [
     Tool {
         program: "curl",
         package: "curl",
@@ -31,6 +31,10 @@ const TEST_TOOLS: [Tool; 4] = [
     Tool {
         program: "chromium",
         package: "chromium",
+    },
+    Tool {
+        program: "promtool",
+        package: "prometheus",
     },
 ];
 
@@ -126,8 +130,9 @@ mod tests {
         assert_eq!(
             instructions(&absent),
             "the tests call programs that are not installed: mosquitto_pub (package mosquitto-clients), \
-             mosquitto_sub (package mosquitto-clients), chromium (package chromium). On a Debian system: \
-             sudo apt-get update && sudo apt-get install --no-install-recommends mosquitto-clients chromium"
+             mosquitto_sub (package mosquitto-clients), chromium (package chromium), promtool (package prometheus). \
+             On a Debian system: sudo apt-get update && sudo apt-get install --no-install-recommends \
+             mosquitto-clients chromium prometheus"
         );
     }
 

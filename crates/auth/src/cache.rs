@@ -73,6 +73,14 @@ impl VerifiedCache {
         shard.insert(fingerprint, now + self.ttl);
     }
 
+    /// How many are remembered; some of them may have expired.
+    pub(crate) fn len(&self) -> usize {
+        let lock = |shard: &Mutex<HashMap<_, _>>| {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).len()
+        };
+        self.shards.iter().map(lock).sum()
+    }
+
     fn shard(&self, fingerprint: &Fingerprint) -> MutexGuard<'_, HashMap<Fingerprint, Instant>> {
         let index = usize::from(fingerprint.0[0]) % SHARDS;
         self.shards[index]

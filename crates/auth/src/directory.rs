@@ -174,6 +174,11 @@ impl Directory {
         &*self.roles
     }
 
+    /// Entries of the cache of checked passwords, for metrics.
+    pub fn remembered_passwords(&self) -> usize {
+        self.passwords.remembered()
+    }
+
     pub(crate) fn passwords(&self) -> &Verifier {
         &self.passwords
     }

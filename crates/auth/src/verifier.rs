@@ -45,6 +45,11 @@ impl Verifier {
         self.pool.run(job).await
     }
 
+    /// Checks that are remembered.
+    pub(crate) fn remembered(&self) -> usize {
+        self.cache.len()
+    }
+
     /// Whether these were right a moment ago. Cheap.
     pub(crate) fn is_remembered(&self, username: &str, stored: &str, password: &[u8]) -> bool {
         let fingerprint = self.cache.fingerprint(username, stored, password);

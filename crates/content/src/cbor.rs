@@ -38,6 +38,7 @@ impl Codec for Cbor {
             open: b"\x9F",
             separator: b"",
             close: b"\xFF",
+            empty: None,
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Framing {
     pub separator: &'static [u8],
     /// After the last record.
     pub close: &'static [u8],
+    /// What a collection without records is, where `open` and `close` alone are not it.
+    pub empty: Option<&'static [u8]>,
 }
 
 /// How the records of a collection are laid out.
@@ -172,7 +174,7 @@ pub trait Codec: Send + Sync {
 }
 
 /// The element that ends a collection which could not be read to its end (`rest.md` §9.3).
-fn failure(error: &Error) -> Value {
+pub(crate) fn failure(error: &Error) -> Value {
     let is_internal = error.kind() == resource::ErrorKind::Internal;
     let message = match is_internal {
         true => "Internal server error",

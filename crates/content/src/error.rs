@@ -17,9 +17,9 @@ pub enum DecodeError {
     /// Nobody here knows the media type.
     #[error("media type '{0}' is not supported for request bodies")]
     UnknownMediaType(String),
-    /// The media type is one the specification names, and this version does not read it.
-    #[error("media type '{0}' is not supported yet")]
-    NotBuilt(String),
+    /// More than a limit allows; the text names it.
+    #[error("the body is {0}")]
+    OverLimit(String),
     /// The `Content-Type` is no media type.
     #[error("'{0}' is not a media type")]
     MalformedMediaType(String),
@@ -39,10 +39,11 @@ impl DecodeError {
 }
 
 impl From<DecodeError> for Error {
-    /// 400 for malformed bytes, 415 for the rest.
+    /// 400 for malformed bytes, 413 for too much, 415 for the rest.
     fn from(error: DecodeError) -> Self {
         let kind = match error {
             DecodeError::Malformed { .. } => ErrorKind::BadRequest,
+            DecodeError::OverLimit(_) => ErrorKind::PayloadTooLarge,
             _ => ErrorKind::UnsupportedMediaType,
         };
         Self::new(kind, error.to_string())

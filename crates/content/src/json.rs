@@ -68,6 +68,7 @@ impl Codec for Json {
             open: b"[",
             separator: b",",
             close: b"]",
+            empty: None,
         }
     }
 }

@@ -18,23 +18,29 @@
 //! | `application/x-msgpack`, `application/msgpack` | [`msgpack`] | values one after the other |
 //! | `text/csv` | [`csv`] | a header and a line for each record |
 //! | `text/plain` | [`text`] | a line for each record |
+//! | `application/x-ndjson`, `application/ndjson` | [`ndjson`] | a line for each record |
+//! | `text/yaml` | [`yaml`], out only | a sequence in block style |
+//! | `application/x-www-form-urlencoded` | [`form`], in only | |
+//! | `multipart/form-data` | [`multipart`], in only | |
 //! | `application/octet-stream` | in only: the bytes themselves | |
 //!
 //! Peers are not trusted: nesting is bounded, no declared length is believed before the bytes are there,
 //! and the size of big integers, whose arithmetic is quadratic, is bounded.
 //!
-//! Normative: RFC 8259 (JSON), RFC 8949 (CBOR), the MessagePack specification, RFC 4180 (CSV), RFC 9110
-//! §8.3 and §12 (media types and negotiation). Not here: HTTP, content codings (gzip), transport limits.
-//! Not built yet, and refused by name: newline-delimited JSON, YAML, forms.
+//! Normative: RFC 8259 (JSON), RFC 8949 (CBOR), the MessagePack specification, RFC 4180 (CSV), YAML 1.2,
+//! RFC 7578 (`multipart/form-data`), RFC 9110 §8.3 and §12 (media types and negotiation). Not here: HTTP, content codings (gzip), transport limits.
 #![forbid(unsafe_code)]
 
 pub mod cbor;
 mod codec;
 pub mod csv;
 mod error;
+pub mod form;
 pub mod json;
 pub mod media_type;
 pub mod msgpack;
+pub mod multipart;
+pub mod ndjson;
 mod negotiate;
 mod octets;
 mod projection;
@@ -42,6 +48,7 @@ mod raw;
 mod registry;
 mod sequence;
 pub mod text;
+pub mod yaml;
 
 pub use crate::codec::{Codec, DecodeContext, Direction, Framing, Layout};
 pub use crate::error::{DecodeError, EncodeError};

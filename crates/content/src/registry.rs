@@ -10,17 +10,8 @@ use crate::negotiate::{Closeness, Element};
 use crate::octets::Octets;
 use crate::{
     Codec, DecodeContext, DecodeError, Direction, EncodeError, Layout, MediaType, NotAcceptable,
-    Sequence, cbor, csv, json, msgpack, raw, text,
+    Sequence, cbor, csv, form, json, msgpack, multipart, ndjson, raw, text, yaml,
 };
-
-/// Media types that the specification names and this version does not know.
-const NOT_BUILT: &[&str] = &[
-    "application/ndjson",
-    "application/x-ndjson",
-    "application/x-www-form-urlencoded",
-    "multipart/form-data",
-    "text/yaml",
-];
 
 /// How gladly a type is sent that the client did not name, only allowed by a range.
 const WEIGHT_OF_RANGE: f32 = 0.5;
@@ -46,7 +37,7 @@ pub struct ContentTypes {
 }
 
 impl ContentTypes {
-    /// JSON (the default), CBOR, MessagePack, plain text, CSV, and bytes in.
+    /// JSON (the default), CBOR, MessagePack, plain text, CSV and lines of JSON; YAML out; bytes and forms in.
     pub fn standard() -> Self {
         let mut types = Self {
             formats: Vec::new(),
@@ -56,7 +47,11 @@ impl ContentTypes {
         types.register(msgpack::MessagePack);
         types.register(text::Text);
         types.register(csv::Csv);
+        types.register(ndjson::NdJson);
+        types.register(yaml::Yaml);
         types.register(Octets);
+        types.register(form::Form);
+        types.register(multipart::MultipartForm);
         types
     }
 
@@ -197,8 +192,13 @@ impl ContentTypes {
             .filter(|format| format.codec.direction() != Direction::In)
     }
 
+    /// The media types of the formats that can be sent, the default first.
+    pub fn sent_media_types(&self) -> impl Iterator<Item = &'static str> {
+        self.outgoing().map(|format| format.media_type)
+    }
+
     fn not_acceptable(&self) -> NotAcceptable {
-        let names: Vec<&str> = self.outgoing().map(|format| format.media_type).collect();
+        let names: Vec<&str> = self.sent_media_types().collect();
         NotAcceptable {
             supported: names.join(", "),
         }
@@ -235,8 +235,7 @@ impl ContentTypes {
     ///
     /// # Errors
     ///
-    /// As [`decode`](Self::decode); 415 only for types that the specification gives a meaning which is not
-    /// built yet, and for unknown character encodings.
+    /// As [`decode`](Self::decode); 415 only for unknown character encodings.
     pub fn decode_any(
         &self,
         content_type: Option<&str>,
@@ -276,7 +275,6 @@ impl ContentTypes {
             Some(format) if format.codec.direction() != Direction::Out => format
                 .codec
                 .decode(bytes, &DecodeContext { media_type, table }),
-            None if NOT_BUILT.contains(&essence) => Err(DecodeError::NotBuilt(essence.to_owned())),
             _ => Err(DecodeError::UnknownMediaType(essence.to_owned())),
         }
     }
@@ -473,7 +471,8 @@ mod tests {
             .to_string();
         assert!(error.ends_with(
             "include: application/json, application/cbor, application/x-msgpack, \
-             application/msgpack, text/plain, text/csv"
+             application/msgpack, text/plain, text/csv, application/x-ndjson, \
+             application/ndjson, text/yaml"
         ));
     }
 
@@ -503,7 +502,9 @@ mod tests {
         for (content_type, status) in [
             ("image/png", 415),
             ("json", 415),
-            ("application/x-ndjson", 415),
+            ("text/yaml", 415),
+            ("application/x-ndjson", 400),
+            ("multipart/form-data", 400),
             ("text/plain; charset=utf-16", 415),
             ("application/json", 400),
             ("application/cbor", 400),

@@ -61,6 +61,12 @@ impl Sequence {
 
     /// Appends the end of a collection that was read to its end.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if let Some(empty) = self.codec.framing().empty
+            && !self.has_records
+        {
+            out.extend_from_slice(empty);
+            return;
+        }
         self.begin(None, out);
         out.extend_from_slice(self.codec.framing().close);
     }

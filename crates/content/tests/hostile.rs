@@ -8,7 +8,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use content::{ContentTypes, MediaType, cbor, csv, json, msgpack};
+use content::{ContentTypes, MediaType, cbor, csv, form, json, msgpack, ndjson};
 use resource::coerce;
 
 use crate::support::Random;
@@ -42,6 +42,16 @@ const TARGETS: &[(&str, Target)] = &[
     }),
     ("csv", |bytes| {
         let _ = csv::decode(bytes, |_, text| Ok(coerce::guess(text)));
+    }),
+    ("ndjson", |bytes| {
+        let _ = ndjson::decode(bytes);
+    }),
+    ("form", |bytes| {
+        let _ = form::decode(bytes, None);
+    }),
+    ("multipart", |bytes| {
+        let types = ContentTypes::standard();
+        let _ = types.decode(Some("multipart/form-data; boundary=XX"), bytes);
     }),
     ("accept", |bytes| {
         let Ok(text) = std::str::from_utf8(bytes) else {

@@ -182,3 +182,39 @@ fn a_source_that_fails_ends_the_collection_with_an_element_that_says_so() {
     let text = failed("application/json", &internal).unwrap();
     assert!(!String::from_utf8(text).unwrap().contains("data.mdb"));
 }
+
+/// What a reader of another house makes of our YAML, as JSON.
+fn read_elsewhere(yaml: &[u8], seed: u64) -> String {
+    let text = std::str::from_utf8(yaml).expect("UTF-8");
+    let read: Value = serde_saphyr::from_str(text)
+        .unwrap_or_else(|error| panic!("seed {seed}: {error} in {text}"));
+    String::from_utf8(resource::json::to_vec(&read)).unwrap()
+}
+
+#[test]
+fn yaml_is_read_by_others() {
+    for seed in 0..VALUES {
+        let mut random = Random(seed);
+        let texts: Vec<Value> = (0..4).map(|_| random.text().into()).collect();
+        let numbers: Vec<Value> = (0..4)
+            .map(|_| Value::Int(random.next() as i64 >> random.below(64)))
+            .collect();
+        let map: resource::Map = [
+            (random.text(), Value::Array(texts)),
+            (format!("n{}", random.text()), Value::Array(numbers)),
+            (
+                "x".repeat(200),
+                Value::Array(vec![Value::Map(resource::Map::new())]),
+            ),
+            ("none".to_owned(), Value::Array(Vec::new())),
+            ("yes".to_owned(), Value::Bool(true)),
+        ]
+        .into_iter()
+        .collect();
+        let value = Value::Array(vec![Value::Map(map), Value::Null]);
+        let mut out = Vec::new();
+        content::yaml::encode(&value, &mut out);
+        let expected = String::from_utf8(resource::json::to_vec(&value)).unwrap();
+        assert_eq!(read_elsewhere(&out, seed), expected, "seed {seed}");
+    }
+}

@@ -52,8 +52,11 @@ pub struct HttpConfig {
     /// with [`RequestBodyError::TimedOut`](crate::RequestBodyError) and the connection closes after the
     /// response. Runs only while the handler waits for bytes. Default 120 s.
     pub request_timeout: Option<Duration>,
-    /// How long the peer may accept no byte of what we write before the connection is dropped.
-    /// Default 60 s.
+    /// How long the client may send nothing while the handler waits for its body; ends as `request_timeout`
+    /// does. Default 60 s.
+    pub body_idle_timeout: Option<Duration>,
+    /// How long the peer may accept no byte of what we write before the connection is dropped, and how long
+    /// the window of one HTTP/2 stream may stay closed before that stream is reset. Default 60 s.
     pub write_timeout: Option<Duration>,
     /// Request line and header fields together; a larger head is answered with 431. Also the limit of
     /// chunked trailers and of an HTTP/2 header list. Default 16,394 bytes.
@@ -75,6 +78,7 @@ impl Default for HttpConfig {
             headers_timeout: Some(Duration::from_secs(60)),
             keep_alive_timeout: Some(Duration::from_secs(30)),
             request_timeout: Some(Duration::from_secs(120)),
+            body_idle_timeout: Some(Duration::from_secs(60)),
             write_timeout: Some(Duration::from_secs(60)),
             max_header_bytes: 16_394,
             http2: true,

@@ -43,6 +43,18 @@ const END: [u8; 2] = [0xFF, 0xFF];
 /// What the new process sends when it accepts.
 const READY: u8 = b'R';
 
+/// A peer that has left is an error and no signal. Elsewhere the runtime of Rust ignores the signal.
+#[cfg(target_os = "linux")]
+const SEND: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(not(target_os = "linux"))]
+const SEND: SendFlags = SendFlags::empty();
+
+/// Descriptors are not for programs that we start; where the system cannot see to that at once, we do.
+#[cfg(target_os = "linux")]
+const RECEIVE: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+#[cfg(not(target_os = "linux"))]
+const RECEIVE: RecvFlags = RecvFlags::empty();
+
 /// Why listening sockets were not handed over. Both processes go on as before.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -72,9 +84,7 @@ impl ServerHandle {
     ///
     /// [`HandOverError`] if the Unix socket cannot be opened, or this server is closing.
     pub async fn hand_over(&self, path: &Path) -> Result<(), HandOverError> {
-        let setting: Arc<str> = "the socket for a hand-over".into();
-        let (listener, _file) = bind::bind_unix(&setting, path, &TcpConfig::default())?;
-        let listener = tokio::net::UnixListener::from_std(listener)?;
+        let (listener, _file) = meeting_place(path)?;
         loop {
             let (peer, _) = listener.accept().await?;
             let sockets = self.0.sockets.all()?;
@@ -91,6 +101,14 @@ impl ServerHandle {
             }
         }
     }
+}
+
+fn meeting_place(
+    path: &Path,
+) -> Result<(tokio::net::UnixListener, bind::UnixSocketFile), HandOverError> {
+    let setting: Arc<str> = "the socket for a hand-over".into();
+    let (listener, file) = bind::bind_unix(&setting, path, &TcpConfig::default())?;
+    Ok((tokio::net::UnixListener::from_std(listener)?, file))
 }
 
 /// Sends all sockets and waits until the peer accepts from them.
@@ -134,7 +152,7 @@ async fn send(
                     control.push(SendAncillaryMessage::ScmRights(descriptors));
                 }
                 let bytes = [IoSlice::new(&message[sent..])];
-                Ok(sendmsg(peer, &bytes, &mut control, SendFlags::NOSIGNAL)?)
+                Ok(sendmsg(peer, &bytes, &mut control, SEND)?)
             })
             .await?;
     }
@@ -176,6 +194,33 @@ impl InheritedSockets {
         Ok(Some(received))
     }
 
+    /// Tells the other process that it can close, although nobody accepts yet: for a program that has to end before
+    /// the next one can begin. Clients wait in the kernel's queues meanwhile, whose length is the limit.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; the other process has left then.
+    pub fn acknowledge(&mut self) -> io::Result<()> {
+        self.giver.write_all(&[READY])
+    }
+
+    /// Keeps the sockets open and waits on a Unix socket at `path` (owner only) until a process has taken them over
+    /// and accepts. The first that comes is the only one that is waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`HandOverError`] if the Unix socket cannot be opened, or the process leaves in the middle.
+    pub async fn hand_on(self, path: &Path) -> Result<(), HandOverError> {
+        let (listener, _file) = meeting_place(path)?;
+        let sockets = self.sockets.into_iter();
+        let sockets: Vec<_> = sockets
+            .map(|(setting, socket)| (Arc::<str>::from(setting), socket))
+            .collect();
+        let (peer, _) = listener.accept().await?;
+        let given = tokio::time::timeout(PATIENCE, give(peer, &sockets)).await;
+        Ok(given.map_err(io::Error::from)??)
+    }
+
     fn next(&mut self) -> Result<Option<(String, ListenSocket)>, HandOverError> {
         let mut length = [0; 2];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -184,7 +229,7 @@ impl InheritedSockets {
             &self.giver,
             &mut [IoSliceMut::new(&mut length)],
             &mut control,
-            RecvFlags::CMSG_CLOEXEC,
+            RECEIVE,
         )
         .map_err(io::Error::from)?;
         let mut descriptor = None;
@@ -228,6 +273,7 @@ impl InheritedSockets {
 /// What the descriptor is, as the system says and not as the sender does.
 fn listen_socket(descriptor: OwnedFd) -> Result<ListenSocket, HandOverError> {
     let socket = socket2::Socket::from(descriptor);
+    socket.set_cloexec(true)?;
     if !socket.is_listener()? {
         return Err(HandOverError::Protocol);
     }

@@ -105,6 +105,8 @@ counters! {
     write_timeouts,
     /// HTTP/2 connections closed because the peer reset too many streams.
     reset_floods,
+    /// HTTP/2 streams reset because the peer took nothing of the response.
+    http2_stalled_streams,
     /// HTTP/2 requests in flight.
     http2_streams,
     /// HTTP/2 streams that the peers opened.

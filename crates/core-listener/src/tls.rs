@@ -240,8 +240,9 @@ impl TlsConfig {
         self
     }
 
-    /// Sets the keys of session tickets, to resume sessions across [`TlsAcceptor::replace`]. Do not carry
-    /// them over to other client authorities: a resumed session is not verified again. Default: new ones.
+    /// Sets the keys of session tickets, to resume sessions across [`TlsAcceptor::replace_config`]. Default:
+    /// new ones. With settings from [`build`](Self::build), do not carry them over to other client
+    /// authorities: there a resumed session is not verified again.
     pub fn ticket_keys(mut self, keys: TicketKeys) -> Self {
         self.ticket_keys = Some(keys);
         self

@@ -116,6 +116,22 @@ impl EventStreams {
         }
     }
 
+    /// Streams that count together with others.
+    pub(crate) fn counted_by(
+        statistics: Arc<Statistics>,
+        route: &str,
+        keep_alive: Duration,
+    ) -> Self {
+        Self {
+            route: Arc::from(route),
+            config: EventStreamConfig {
+                keep_alive,
+                ..EventStreamConfig::default()
+            },
+            statistics,
+        }
+    }
+
     /// Totals of all workers since the start. Clones count together.
     pub fn statistics(&self) -> SseStatistics {
         self.statistics.read()

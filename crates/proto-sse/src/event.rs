@@ -53,6 +53,23 @@ impl SseEvent {
         }
     }
 
+    /// An event about the stream itself.
+    pub(crate) fn control(name: &'static str, data: impl Into<Bytes>) -> Self {
+        Self {
+            event: Some(name.to_owned()),
+            ..Self::new(data)
+        }
+    }
+
+    /// A block of nothing but the time to wait.
+    pub(crate) fn only_retry(retry: Duration) -> Self {
+        Self {
+            data: None,
+            retry: Some(retry),
+            ..Self::new(Bytes::new())
+        }
+    }
+
     /// Names the event.
     ///
     /// # Errors

@@ -8,9 +8,12 @@ use base::{Shutdown, WorkerId};
 use http::{Method, header};
 use http_chain::{BoxFuture, Handler, Request, Response};
 use resource::registry::Entry;
-use resource::{Action, Authenticator, Context, Error, Protocol, Registry};
+use resource::{Action, Authenticator, Context, Error, Protocol, Registry, Resource};
 
+use crate::channel::EventStreams;
 use crate::config::SseConfig;
+use crate::custom;
+use crate::event::SseEvent;
 use crate::failure;
 use crate::response;
 use crate::statistics::{SseStatistics, Statistics, StreamCount};
@@ -56,13 +59,18 @@ impl Sse {
     async fn open(&self, entry: Entry, rest: &str, request: &Request) -> Result<Response, Error> {
         let route = format!("/{}", entry.path);
         let resource = entry.resource?;
-        let mut target = Target::parse(&*resource, &self.config.types, rest, request.query())?;
+        let query = request.query().filter(|_| !resource.connects());
+        let mut target = Target::parse(&*resource, &self.config.types, rest, query)?;
         if let Some(id) = crate::last_event_id(request) {
             target.resume(id);
         }
         let worker = request.conn().map_or(WorkerId(0), |conn| conn.worker);
         let context = Context::new(request.caller().clone(), worker, Protocol::Sse);
         resource.authorize(&context, &[Action::Read])?;
+        if resource.connects() {
+            let target = target.conversation(request.query())?;
+            return self.talk(resource, target, context, &route, request).await;
+        }
         let subscription = resource
             .subscribe(target.scope.clone(), &target.options, &context)
             .await?;
@@ -71,12 +79,36 @@ impl Sse {
             &target,
             &self.config,
             request.extensions().get::<Shutdown>().cloned(),
-            self.authenticator.clone().map(|authenticator| {
-                Permission::new(authenticator, resource, context, self.config.recheck)
-            }),
+            self.permission(resource, context),
             StreamCount::open(&self.statistics, &route, worker),
         );
         Ok(response::of_stream(stream.into_chunks()))
+    }
+
+    /// What a resource made of code has to say; its client cannot answer.
+    async fn talk(
+        &self,
+        resource: Arc<dyn Resource>,
+        target: resource::Target,
+        context: Context,
+        route: &str,
+        request: &Request,
+    ) -> Result<Response, Error> {
+        let silence = Box::pin(futures_util::stream::empty());
+        let replies = resource.connect(&target, silence, &context).await?;
+        let permission = self.permission(resource, context);
+        let (retry, keep_alive) = (self.config.retry, self.config.keep_alive);
+        let streams = EventStreams::counted_by(Arc::clone(&self.statistics), route, keep_alive);
+        Ok(streams.produce(request, move |events| async move {
+            events.send(SseEvent::only_retry(retry)).await?;
+            custom::forward(replies, events, permission).await
+        }))
+    }
+
+    fn permission(&self, resource: Arc<dyn Resource>, context: Context) -> Option<Permission> {
+        let authenticator = self.authenticator.clone()?;
+        let recheck = self.config.recheck;
+        Some(Permission::new(authenticator, resource, context, recheck))
     }
 }
 
@@ -109,7 +141,8 @@ impl Handler for Sse {
 /// Whether there is something to stream, or a broken export to report.
 fn has_events(entry: &Entry) -> bool {
     let resource = entry.resource.as_ref();
-    resource.is_err() || resource.is_ok_and(|resource| resource.methods().subscribe)
+    resource.is_err()
+        || resource.is_ok_and(|resource| resource.methods().subscribe || resource.connects())
 }
 
 impl Sse {

@@ -17,14 +17,15 @@
 //! the last of them.
 //!
 //! Normative: the section "Server-sent events" of the [HTML standard], `realtime.md` §1 and §3. [`framing`] and
-//! the envelope are pure; only `stream` awaits. Not here: compression (never used on these streams), custom
-//! resources that yield events of their own form. Code of an embedder sends events by [`EventStreams`].
+//! the envelope are pure; only `stream`, `channel` and `custom` await. Code of an embedder sends events by
+//! [`EventStreams`]. Not here: compression (never used on these streams).
 //!
 //! [HTML standard]: https://html.spec.whatwg.org/multipage/server-sent-events.html
 #![forbid(unsafe_code)]
 
 mod channel;
 mod config;
+mod custom;
 mod envelope;
 mod event;
 mod failure;

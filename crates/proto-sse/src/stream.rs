@@ -253,7 +253,7 @@ pub(crate) struct Permission {
 }
 
 /// What became of a permission.
-enum Standing {
+pub(crate) enum Standing {
     Same,
     /// It is another one, for example of fewer attributes.
     Changed,
@@ -277,14 +277,14 @@ impl Permission {
     }
 
     /// Waits until users or roles have changed, or the time has come. Cancel safe.
-    async fn wait_for_recheck(&mut self) {
+    pub(crate) async fn wait_for_recheck(&mut self) {
         tokio::select! {
             () = self.changes.next() => {}
             _ = self.interval.tick() => {}
         }
     }
 
-    fn check(&mut self) -> Standing {
+    pub(crate) fn check(&mut self) -> Standing {
         let Some(caller) = self.authenticator.refresh(&self.context.caller) else {
             return Standing::Lost;
         };

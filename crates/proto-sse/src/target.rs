@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base::Timestamp;
 use content::ContentTypes;
 use http_chain::percent;
-use resource::{Error, Resource, Scope, SubscribeOptions};
+use resource::{Error, Key, Resource, Scope, SubscribeOptions};
 
 /// Scope and options of one stream.
 #[derive(Debug, PartialEq)]
@@ -35,6 +35,27 @@ impl Target {
             }
         }
         Ok(target)
+    }
+
+    /// The same for a resource made of code, which has no subscribe options.
+    ///
+    /// # Errors
+    ///
+    /// 400 if there is a query.
+    pub(crate) fn conversation(self, query: Option<&str>) -> Result<resource::Target, Error> {
+        if query.is_some_and(|query| !query.is_empty()) {
+            return Err(Error::bad_request(
+                "queries are not available for streams of custom resources",
+            ));
+        }
+        Ok(match self.scope {
+            Scope::Key(key) => resource::Target::record(key),
+            Scope::Prefix(prefix) => resource::Target {
+                key: Some(Key::String(prefix)),
+                ..resource::Target::collection()
+            },
+            _ => resource::Target::collection(),
+        })
     }
 
     fn set(&mut self, pair: &str) -> Result<(), Error> {
@@ -117,7 +138,7 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Error> {
 mod tests {
     use std::sync::Arc;
 
-    use resource::{Attribute, AttributeType, Condition, Key, Methods, TableDefinition};
+    use resource::{Attribute, AttributeType, Condition, Methods, TableDefinition};
 
     use super::*;
 

@@ -62,7 +62,7 @@ impl Encoding {
         ids[usize::from(is_raw_patch)]
     }
 
-    fn encode(self, value: &Value) -> Result<Bytes, EncodeError> {
+    pub(crate) fn encode(self, value: &Value) -> Result<Bytes, EncodeError> {
         let mut out = Vec::with_capacity(128);
         match self {
             Self::Json => json::write(value, &mut out),

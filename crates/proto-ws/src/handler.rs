@@ -9,7 +9,9 @@ use base::{BoxedIo, ConnInfo, Shutdown, WorkerId};
 use content::ContentTypes;
 use http::header;
 use http_chain::{BoxFuture, Handler, Request, Response};
-use resource::{Action, Authenticator, Caller, Context, Error, Protocol, Registry};
+use resource::{
+    Action, Authenticator, Caller, Context, Error, Protocol, Registry, Resource, Scope,
+};
 
 use crate::config::WsConfig;
 use crate::envelope::Encoding;
@@ -18,6 +20,7 @@ use crate::live::Live;
 use crate::refusal::Refusal;
 use crate::statistics::WsStatistics;
 use crate::sub_protocol::SubProtocol;
+use crate::talk::{Talk, TalkSettings};
 use crate::target::{self, Options, Target};
 use crate::tunnel;
 use crate::upgrade::{Handshake, Upgrader, form};
@@ -114,14 +117,21 @@ impl WebSockets {
             return Ok(self.open_tunnel(&handshake, sub_protocol, request.caller()));
         }
         let format = offered_format(&handshake.offer);
-        let live = self
-            .subscribe(request, format.map(|(_, encoding)| encoding))
-            .await?;
+        let by_protocol = format.map(|(_, encoding)| encoding);
+        let served = self.open(request, by_protocol).await?;
         // W3: browsers give up when they offer protocols and none is selected.
         let first = handshake.offer.protocols().next();
         let selected = format.map(|(name, _)| name).or(first);
-        let run = move |link, _, shutdown| live.run(link, shutdown);
-        Ok(self.upgrader.accept(&handshake, selected, run))
+        Ok(match served {
+            Served::Live(live) => {
+                let run = move |link, _, shutdown| live.run(link, shutdown);
+                self.upgrader.accept(&handshake, selected, run)
+            }
+            Served::Talk(talk) => {
+                let run = move |link, _, shutdown| talk.run(link, shutdown);
+                self.upgrader.accept(&handshake, selected, run)
+            }
+        })
     }
 
     fn open_tunnel(
@@ -143,11 +153,11 @@ impl WebSockets {
     /// W5: everything that can fail, before the connection is a WebSocket.
     ///
     /// W4: the suffix of the path selects the format, then the sub-protocol (`by_protocol`), then `Accept`.
-    async fn subscribe(
+    async fn open(
         &self,
         request: &Request,
         by_protocol: Option<Encoding>,
-    ) -> Result<Live, Refusal> {
+    ) -> Result<Served, Refusal> {
         let path = request.pathname();
         let path = path.strip_prefix('/').unwrap_or(path);
         let found = target::find(&self.registry, &self.types, path)
@@ -165,11 +175,15 @@ impl WebSockets {
                 Encoding::of(format.map_err(|error| Error::not_acceptable(error.to_string()))?)?
             }
         };
+        if resource.connects() {
+            let talk = self.talk(resource, target.scope, context, encoding, request);
+            return Ok(Served::Talk(talk.await?));
+        }
         let options = Options::parse(request.query(), &target.scope)?;
         let subscription = resource
             .subscribe(target.scope, &options.subscribe, &context)
             .await?;
-        Ok(Live {
+        Ok(Served::Live(Live {
             resource,
             context,
             subscription,
@@ -178,8 +192,41 @@ impl WebSockets {
             mark_initial: options.mark_initial,
             authenticator: self.authenticator.clone(),
             config: Arc::clone(self.upgrader.config()),
-        })
+        }))
     }
+
+    /// A conversation with a resource made of code.
+    async fn talk(
+        &self,
+        resource: Arc<dyn Resource>,
+        scope: Scope,
+        context: Context,
+        encoding: Encoding,
+        request: &Request,
+    ) -> Result<Talk, Error> {
+        if request.query().is_some_and(|query| !query.is_empty()) {
+            let name = resource.name();
+            return Err(Error::bad_request(format!(
+                "queries are not available where clients talk to {name}"
+            )));
+        }
+        let settings = TalkSettings {
+            encoding,
+            types: self.types.clone(),
+            content_type: request
+                .header(header::CONTENT_TYPE.as_str())
+                .map(str::to_owned),
+            authenticator: self.authenticator.clone(),
+            config: Arc::clone(self.upgrader.config()),
+        };
+        Talk::open(resource, &target::of_scope(scope), context, settings).await
+    }
+}
+
+/// What a connection does.
+enum Served {
+    Live(Live),
+    Talk(Talk),
 }
 
 /// The first sub-protocol that names a format, like `json`, `cbor` or `msgpack`.

@@ -20,8 +20,7 @@
 //!
 //! Normative: RFC 6455 (WebSocket), RFC 7692 (compression), RFC 8441 (WebSocket over HTTP/2), `realtime.md` §1
 //! and §2. Not here: sockets and TLS (`core-listener`), who the caller is (`http_chain::auth`), MQTT
-//! (`proto-mqtt`, which the server joins as a sub-protocol). Not built: streams of custom resources (`connect`),
-//! which the contract of resources does not have.
+//! (`proto-mqtt`, which the server joins as a sub-protocol).
 #![forbid(unsafe_code)]
 
 pub mod close;
@@ -38,10 +37,12 @@ pub mod handshake;
 mod link;
 mod live;
 pub mod origin;
+mod recheck;
 mod refusal;
 mod socket;
 mod statistics;
 mod sub_protocol;
+mod talk;
 pub mod target;
 mod tunnel;
 mod upgrade;

@@ -8,16 +8,15 @@ use bytes::Bytes;
 use content::EncodeError;
 use resource::event::encoding_id;
 use resource::{
-    Action, Authenticator, Caller, Context, Delivery, Error, ErrorKind, EventKind, IdentityChanges,
-    Resource, Subscription,
+    Authenticator, Context, Delivery, Error, ErrorKind, EventKind, Resource, Subscription,
 };
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use crate::close::Close;
 use crate::command::Command;
 use crate::config::WsConfig;
 use crate::envelope::{self, Encoding};
 use crate::link::{Ended, Link, LinkEvent};
+use crate::recheck::Recheck;
 use crate::writes::Writes;
 
 /// Tells the compressed form of an encoding from the encoding.
@@ -38,16 +37,11 @@ pub(crate) struct Live {
 impl Live {
     /// Serves the connection until it ends.
     pub(crate) async fn run(self, link: Link, shutdown: Shutdown) {
-        let changes = match &self.authenticator {
-            Some(authenticator) => authenticator.changes(),
-            None => IdentityChanges::never(),
-        };
         let mut connection = Connection {
-            changes,
+            recheck: Recheck::new(self.authenticator.clone(), &self.config),
             link,
             pending: VecDeque::new(),
             writes: Writes::default(),
-            refresh: refresh_interval(&self.config),
             live: self,
         };
         let ended = connection.serve(&shutdown).await;
@@ -58,21 +52,13 @@ impl Live {
     }
 }
 
-fn refresh_interval(config: &WsConfig) -> Interval {
-    let period = config.refresh_interval;
-    let mut interval = interval_at(Instant::now() + period, period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
-}
-
 struct Connection {
     live: Live,
     link: Link,
     /// Deliveries that were fetched and not sent: the next ones are fetched when these are written.
     pending: VecDeque<Arc<Delivery>>,
     writes: Writes,
-    refresh: Interval,
-    changes: IdentityChanges,
+    recheck: Recheck,
 }
 
 impl Connection {
@@ -111,8 +97,9 @@ impl Connection {
                 }
                 self.send(envelope::failure(id, &error, self.live.encoding))
             }
-            () = self.changes.next() => self.handle_refresh(),
-            _ = self.refresh.tick(), if live.authenticator.is_some() => self.handle_refresh(),
+            () = self.recheck.due() => {
+                Ok(self.recheck.check(&*live.resource, &mut live.context)?)
+            }
         }
     }
 
@@ -169,27 +156,6 @@ impl Connection {
         self.writes.push(command, message.len());
         Ok(())
     }
-
-    /// Whether the caller still may read. The attributes it may see were settled when it subscribed, so other
-    /// permissions end the connection, too.
-    fn handle_refresh(&mut self) -> Result<(), Ended> {
-        let live = &mut self.live;
-        let Some(authenticator) = &live.authenticator else {
-            return Ok(());
-        };
-        let caller = authenticator
-            .refresh(&live.context.caller)
-            .ok_or_else(Close::unauthenticated)?;
-        let has_changed = !has_same_permissions(&caller, &live.context.caller);
-        live.context.caller = caller;
-        live.resource
-            .authorize(&live.context, &[Action::Read])
-            .map_err(|error| Close::of_error(&error))?;
-        match has_changed {
-            true => Err(Close::new(3003, "Permissions changed").into()),
-            false => Ok(()),
-        }
-    }
 }
 
 impl Live {
@@ -218,14 +184,4 @@ impl Live {
 
 fn unencodable(error: EncodeError) -> Close {
     Close::unexpected(format!("EncodeError: {error}"))
-}
-
-fn has_same_permissions(one: &Caller, other: &Caller) -> bool {
-    match (one.user(), other.user()) {
-        (Some(one), Some(other)) => {
-            Arc::ptr_eq(&one.permissions, &other.permissions)
-                || one.permissions == other.permissions
-        }
-        (one, other) => one.is_none() && other.is_none(),
-    }
 }

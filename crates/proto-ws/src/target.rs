@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use content::ContentTypes;
 use http_chain::percent::{self, PercentError};
 use resource::registry::Match;
-use resource::{Error, Protocol, Registry, Resource, Scope, SubscribeOptions};
+use resource::{Error, Key, Protocol, Registry, Resource, Scope, SubscribeOptions};
 
 /// The part of a resource whose changes are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,18 @@ pub(crate) fn find<'p>(
         })
     });
     before_suffix.or(found)
+}
+
+/// The target of a conversation.
+pub(crate) fn of_scope(scope: Scope) -> resource::Target {
+    match scope {
+        Scope::Key(key) => resource::Target::record(key),
+        Scope::Prefix(prefix) => resource::Target {
+            key: Some(Key::String(prefix)),
+            ..resource::Target::collection()
+        },
+        _ => resource::Target::collection(),
+    }
 }
 
 fn names_property(resource: &dyn Resource, before: &str, after: &str) -> Result<bool, Error> {
@@ -176,7 +188,7 @@ mod tests {
     use std::sync::Arc;
 
     use base::Timestamp;
-    use resource::{Condition, Exposure, Key, Methods};
+    use resource::{Condition, Exposure, Methods};
 
     use super::*;
 

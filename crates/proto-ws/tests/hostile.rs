@@ -2,17 +2,23 @@
 //! byte and with single bytes changed.
 
 use std::fs;
+use std::io::Cursor;
 use std::path::Path;
+use std::sync::Arc;
 
+use base::{ConnInfo, Shutdown};
 use content::ContentTypes;
+use http_chain::{Chain, Request, Stage};
 use proto_ws::command::Command;
 use proto_ws::engine::{Engine, Incoming};
 use proto_ws::envelope::Encoding;
 use proto_ws::extension::DeflateParameters;
 use proto_ws::handshake::{Form, Offer};
 use proto_ws::target::{self, Options};
-use proto_ws::{DeflateConfig, WsConfig};
+use proto_ws::{DeflateConfig, Endpoint, WebSocket, WsConfig};
 use resource::{Methods, Resource, Scope};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tungstenite::protocol::frame::FrameHeader;
 
 type Target = fn(&[u8]);
 
@@ -58,6 +64,53 @@ fn frames(bytes: &[u8]) {
     assert_eq!(read(1), read(bytes.len().max(1)));
 }
 
+/// A whole connection ends by itself, whatever its client sends, and sends nothing but frames.
+fn session(bytes: &[u8]) {
+    let clock_that_jumps = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let sent = clock_that_jumps.block_on(converse(bytes));
+    let mut cursor = Cursor::new(&sent[..]);
+    while let Some((header, length)) = FrameHeader::parse(&mut cursor).unwrap() {
+        assert_eq!(header.mask, None);
+        cursor.set_position(cursor.position() + length);
+    }
+    assert_eq!(cursor.position(), sent.len() as u64);
+}
+
+async fn converse(bytes: &[u8]) -> Vec<u8> {
+    let echo = Endpoint::new(WsConfig::default(), |mut socket: WebSocket| async move {
+        while let Some(message) = socket.next().await {
+            if socket.send(message).await.is_err() {
+                break;
+            }
+        }
+    });
+    let mut request = Request::new(http::Method::GET, "/").unwrap();
+    for (name, value) in [
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("sec-websocket-extensions", "permessage-deflate"),
+    ] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let chain = Chain::new([("echo", Stage::handler(echo))]);
+    let response = chain.answer(request).await;
+    let (mut client, server) = tokio::io::duplex(1 << 20);
+    client.write_all(bytes).await.unwrap();
+    let conn = Arc::new(ConnInfo::loopback());
+    let task = response.upgrade_task().unwrap();
+    let served = task.start(Box::new(server), conn, Shutdown::new());
+    served.unwrap().await;
+    let mut sent = Vec::new();
+    client.read_to_end(&mut sent).await.unwrap();
+    sent
+}
+
 /// A request head without its first line.
 fn handshake(bytes: &[u8]) {
     let mut headers = http::HeaderMap::new();
@@ -94,8 +147,9 @@ fn path(bytes: &[u8]) {
 
 #[test]
 fn seeds_and_their_mutations_do_not_panic() {
-    let targets: [(&str, Target); 4] = [
+    let targets: [(&str, Target); 5] = [
         ("frames", frames),
+        ("frames", session),
         ("handshake", handshake),
         ("command", command),
         ("target", path),

@@ -10,7 +10,7 @@ use base::Timestamp;
 use futures_core::Stream;
 
 use crate::{
-    Action, Context, Error, Key, MessageProperties, Query, Record, Scope, Subscription,
+    Action, Context, Error, Incoming, Key, MessageProperties, Query, Record, Replies, Scope, Subscription,
     TableDefinition, Value,
 };
 
@@ -333,6 +333,12 @@ pub trait Resource: Send + Sync {
         Ok(Key::String(text.to_owned()))
     }
 
+    /// Whether all of a URL behind the resource's own path, query included, is the key: no suffixes, no
+    /// collections, no query language. Default: no.
+    fn direct_url_mapping(&self) -> bool {
+        false
+    }
+
     /// Whether the caller may do any of `actions` at all: 401 or 403 if not. The default is super users only (P17).
     fn authorize(&self, context: &Context, actions: &[Action]) -> Result<(), Error> {
         let _ = actions;
@@ -354,6 +360,13 @@ pub trait Resource: Send + Sync {
     fn search<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, RecordStream> {
         let _ = (target, context);
         unsupported(self.name(), "get")
+    }
+
+    /// How [`search`](Self::search) would go about the same target: `{conditions, operator, postOrdering,
+    /// selectApplied, …}` (`schema-and-storage.md` §15.2), with conditions in the order of execution.
+    fn explain<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, Value> {
+        let _ = (target, context);
+        unsupported(self.name(), "explain")
     }
 
     /// Several writes as one transaction: all happen or none.
@@ -390,6 +403,23 @@ pub trait Resource: Send + Sync {
     ) -> Answer<'a, Subscription> {
         let _ = (scope, options, context);
         unsupported(self.name(), "subscribe")
+    }
+
+    /// Whether clients talk to this resource by [`connect`](Self::connect) instead of
+    /// [`subscribe`](Self::subscribe).
+    fn connects(&self) -> bool {
+        false
+    }
+
+    /// Opens a conversation with one client: its messages come in, the replies go out (`realtime.md` §2.5).
+    fn connect<'a>(
+        &'a self,
+        target: &'a Target,
+        incoming: Incoming,
+        context: &'a Context,
+    ) -> Answer<'a, Replies> {
+        let _ = (target, incoming, context);
+        unsupported(self.name(), "connect")
     }
 }
 

@@ -73,6 +73,9 @@ pub struct MessageProperties {
     /// QoS (0 to 2) that the publisher used; subscribers get the message with no more. Not a property on the
     /// wire, but it travels with them. `None` when unknown.
     pub qos: Option<u8>,
+    /// Number of a QoS 2 publication within the session that sent it, kept in the log so that it is found there
+    /// when its sender cannot know whether it arrived. Never sent.
+    pub receipt: Option<u64>,
 }
 
 impl MessageProperties {

@@ -56,6 +56,8 @@ pub struct HubStatistics {
     pub coalesced: u64,
     /// Subscriptions that were ended because their queue was full.
     pub overflows: u64,
+    /// Events in the mailboxes of workers that have not taken them yet.
+    pub waiting: u64,
 }
 
 impl Hub {
@@ -129,6 +131,12 @@ impl Hub {
                 .sum(),
             coalesced: self.0.counters.coalesced.load(Ordering::Relaxed),
             overflows: self.0.counters.overflows.load(Ordering::Relaxed),
+            waiting: self
+                .0
+                .workers
+                .iter()
+                .map(|worker| worker.mailbox.waiting())
+                .sum(),
         }
     }
 

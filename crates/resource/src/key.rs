@@ -1,15 +1,24 @@
 //! Primary keys.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use num_bigint::BigInt;
+use num_traits::FromPrimitive as _;
 
 use crate::{Error, Value};
 
 /// A legal primary key: a number, a text, or a list of those; never null, boolean or object.
 ///
-/// Equality is by type and value (`7` and `"7"` differ); the order is numbers, texts, lists.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Equality is by type and value (`7` and `"7"` differ). The order is that of stored records: numbers by value
+/// whatever their type, then texts by their bytes, then lists by their parts.
+///
+/// ```
+/// use resource::{Key, Value};
+/// let half = Key::from_value(&Value::Float(1.5)).unwrap();
+/// assert!(Key::Int(1) < half && half < Key::Int(2) && Key::Int(2) < Key::from("1"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Key {
     /// A whole number.
     Int(i64),
@@ -41,12 +50,12 @@ impl PartialEq for FloatKey {
 }
 impl Eq for FloatKey {}
 impl PartialOrd for FloatKey {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 impl Ord for FloatKey {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+    fn cmp(&self, other: &Self) -> Ordering {
         self.0.total_cmp(&other.0)
     }
 }
@@ -56,7 +65,56 @@ impl std::hash::Hash for FloatKey {
     }
 }
 
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Int(left), Self::Int(right)) => left.cmp(right),
+            (Self::Float(left), Self::Float(right)) => left.cmp(right),
+            (Self::BigInt(left), Self::BigInt(right)) => left.cmp(right),
+            (Self::String(left), Self::String(right)) => left.cmp(right),
+            (Self::Parts(left), Self::Parts(right)) => left.cmp(right),
+            // Equal numbers of two types are two keys, so that the order agrees with equality.
+            (left, right) => match (left.numeral(), right.numeral()) {
+                (Some(left_number), Some(right_number)) => left_number
+                    .cmp(&right_number)
+                    .then_with(|| left.rank().cmp(&right.rank())),
+                _ => left.rank().cmp(&right.rank()),
+            },
+        }
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl Key {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Int(_) => 0,
+            Self::Float(_) => 1,
+            Self::BigInt(_) => 2,
+            Self::String(_) => 3,
+            Self::Parts(_) => 4,
+        }
+    }
+
+    /// A number as its floor, and what is above it.
+    fn numeral(&self) -> Option<(BigInt, FloatKey)> {
+        match self {
+            Self::Int(n) => Some((BigInt::from(*n), FloatKey(0.0))),
+            Self::BigInt(n) => Some((n.clone(), FloatKey(0.0))),
+            Self::Float(FloatKey(n)) => {
+                // Without value only for NaN and infinities, which no key is made of.
+                let floor = BigInt::from_f64(n.floor())?;
+                Some((floor, FloatKey(n - n.floor())))
+            }
+            Self::String(_) | Self::Parts(_) => None,
+        }
+    }
+
     /// The key a value stands for; a float without fraction becomes an integer.
     ///
     /// # Errors

@@ -16,6 +16,7 @@
 pub mod access;
 pub mod catalog;
 pub mod coerce;
+mod connect;
 mod context;
 mod contract;
 mod error;
@@ -34,6 +35,7 @@ mod value;
 pub use crate::access::{Action, AttributeAccess, Permissions, TableAccess};
 pub use crate::catalog::{Catalog, TableStatistics};
 pub use crate::context::{Caller, Context, Protocol, User};
+pub use crate::connect::{Incoming, Replies, Reply};
 pub use crate::contract::{
     Answer, Methods, Precondition, RecordStream, Resource, SubscribeOptions, Target, Write,
     WriteKind, WriteOutcome, Written,
@@ -48,5 +50,5 @@ pub use crate::query::{
 };
 pub use crate::record::{Body, Document, Record};
 pub use crate::registry::{Exposure, Registry};
-pub use crate::schema::{Attribute, AttributeType, TableDefinition};
+pub use crate::schema::{Attribute, AttributeType, Computed, Relation, TableDefinition};
 pub use crate::value::{Date, Map, Value};

@@ -161,30 +161,36 @@ impl Registry {
     /// assert!(registry.find("Dogs", Protocol::Rest).is_none());
     /// ```
     pub fn find<'p>(&self, path: &'p str, protocol: Protocol) -> Option<Match<'p>> {
+        self.look(path, protocol, |entry, rest| Match {
+            entry: entry.clone(),
+            rest,
+        })
+    }
+
+    /// As [`find`](Self::find), for those who only look: nothing is cloned, so no counter of references that
+    /// other threads use is touched. `look` gets the entry and what follows its path.
+    pub fn look<'p, T>(
+        &self,
+        path: &'p str,
+        protocol: Protocol,
+        look: impl FnOnce(&Entry, &'p str) -> T,
+    ) -> Option<T> {
         let entries = self.entries.load();
+        let reachable = |path: &str| {
+            let entry = entries.get(path);
+            entry.filter(|entry| entry.exposure.allows(protocol))
+        };
         let mut end = path.len();
         loop {
-            if let Some(entry) = entries
-                .get(&path[..end])
-                .filter(|entry| entry.exposure.allows(protocol))
-            {
-                return Some(Match {
-                    entry: entry.clone(),
-                    rest: &path[end..],
-                });
+            if let Some(entry) = reachable(&path[..end]) {
+                return Some(look(entry, &path[end..]));
             }
             match path[..end].rfind('/') {
                 Some(slash) => end = slash,
                 None => break,
             }
         }
-        let root = entries
-            .get("")
-            .filter(|entry| entry.exposure.allows(protocol))?;
-        Some(Match {
-            entry: root.clone(),
-            rest: path,
-        })
+        reachable("").map(|root| look(root, path))
     }
 }
 

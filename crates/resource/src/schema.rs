@@ -106,6 +106,35 @@ pub struct Attribute {
     pub assigned_created_time: bool,
     /// Set to the commit time at every write.
     pub assigned_updated_time: bool,
+    /// Holds the time at which the record expires, in milliseconds since the epoch or as a date.
+    pub expires_at: bool,
+    /// Stands for records of another table; nothing is stored under its name.
+    pub relation: Option<Relation>,
+    /// Worked out from the record when it is read; nothing is stored under its name.
+    pub computed: Option<Computed>,
+}
+
+/// How records of two tables of one database find each other (`schema-and-storage.md` §9).
+///
+/// A record is related to those whose `to` holds one of the values of its own `from`. An attribute of list type
+/// stands for all related records, any other for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relation {
+    /// The related table.
+    pub table: String,
+    /// The attribute of this table; `None`: its primary key.
+    pub from: Option<String>,
+    /// The attribute of the related table, which must be indexed; `None`: its primary key.
+    pub to: Option<String>,
+}
+
+/// Where the value of a computed attribute comes from (`schema-and-storage.md` §10).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Computed {
+    /// The expression; `None`: a function that the program registers.
+    pub from: Option<String>,
+    /// Changed by hand when the function gives other values than before, so that indexes are made anew.
+    pub version: Option<String>,
 }
 
 impl Attribute {
@@ -118,7 +147,15 @@ impl Attribute {
             indexed: false,
             assigned_created_time: false,
             assigned_updated_time: false,
+            expires_at: false,
+            relation: None,
+            computed: None,
         }
+    }
+
+    /// Whether records hold a value under its name.
+    pub fn is_stored(&self) -> bool {
+        self.relation.is_none() && self.computed.is_none()
     }
 }
 

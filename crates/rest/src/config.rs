@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use content::ContentTypes;
+use content::multipart::FormLimits;
 
 /// What the body of an error looks like (`rest.errorFormat`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -21,6 +22,8 @@ pub struct RestConfig {
     pub types: Arc<ContentTypes>,
     /// Longest request body in bytes (`http.maxRequestBodySize`). Default: 10,000,000.
     pub max_body_bytes: u64,
+    /// Bounds of a `multipart/form-data` body. Default: [`FormLimits::default`].
+    pub form_limits: FormLimits,
     /// Body of errors (`rest.errorFormat`). Default: problem details.
     pub error_format: ErrorFormat,
     /// Send `Last-Modified` with records (`rest.lastModified`). Default: no.
@@ -42,6 +45,7 @@ impl Default for RestConfig {
         Self {
             types: Arc::new(ContentTypes::standard()),
             max_body_bytes: 10_000_000,
+            form_limits: FormLimits::default(),
             error_format: ErrorFormat::default(),
             last_modified: false,
             strict_delete: false,

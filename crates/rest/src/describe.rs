@@ -1,7 +1,7 @@
 //! The description of a resource (`rest.md` §11).
 
 use http::{HeaderValue, StatusCode, header};
-use resource::{Action, Attribute, AttributeType, Map, TableDefinition, Value};
+use resource::{Action, Attribute, AttributeType, Map, Relation, TableDefinition, Value};
 
 use crate::call::{Call, Outcome};
 
@@ -17,11 +17,10 @@ impl Call {
         ]);
         if let Some(table) = &self.table {
             description.insert("database", table.database.as_str());
-            let readable = self.readable_attributes().unwrap_or_default();
             let attributes: Vec<Value> = table
                 .attributes
                 .iter()
-                .filter(|attribute| readable.contains(&attribute.name))
+                .filter(|attribute| self.may_read(&attribute.name))
                 .map(|attribute| Value::Map(describe_attribute(attribute, table)))
                 .collect();
             description.insert("attributes", attributes);
@@ -55,6 +54,24 @@ fn describe_attribute(attribute: &Attribute, table: &TableDefinition) -> Map {
             elements.insert("nullable", false);
         }
         entry.insert("elements", elements);
+    }
+    if let Some(relation) = &attribute.relation {
+        entry.insert("relationship", describe_relation(relation));
+    }
+    if let Some(computed) = &attribute.computed {
+        let from = computed.from.as_deref();
+        entry.insert("computed", from.map_or(Value::Bool(true), Value::from));
+    }
+    entry
+}
+
+/// The related table and the attributes that hold the same values on both sides.
+fn describe_relation(relation: &Relation) -> Map {
+    let mut entry = Map::from_iter([("table", Value::from(relation.table.as_str()))]);
+    for (name, attribute) in [("from", &relation.from), ("to", &relation.to)] {
+        if let Some(attribute) = attribute {
+            entry.insert(name, attribute.as_str());
+        }
     }
     entry
 }

@@ -27,7 +27,7 @@
 //!
 //! Not here: media types (`content`), event streams and WebSockets (`proto-sse`, `proto-ws`), which look
 //! like GET and stand before this handler, storage, authentication (`http_chain::auth`).
-//! Not built yet, and refused by name: fields of related records in `select`, `group-by`, COPY and MOVE.
+//! Not built yet, and refused by name: `group-by`, `$distance`, `not_…` operators.
 #![forbid(unsafe_code)]
 
 mod address;
@@ -40,10 +40,13 @@ mod etag;
 mod failure;
 mod handler;
 mod location;
+pub mod openapi;
 pub mod query;
+mod range;
 mod raw;
 mod read;
 mod route;
+mod transfer;
 mod verb;
 mod write;
 

@@ -11,7 +11,7 @@ use http_chain::cookies::SameSite;
 use http_chain::files::{StaticFiles, StaticSection};
 use http_chain::stages::{
     BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, LogLevel as RequestLogLevel, RequestLog,
-    RequestLogConfig,
+    RequestLogConfig, RequestLogFormat,
 };
 use http_chain::{Chains, Ports, Stage};
 use opsapi::{Operations, OpsConfig};
@@ -23,6 +23,10 @@ use telemetry::LogLevel;
 use crate::application::{Loaded, Site};
 use crate::config::file::CookieSameSite;
 use crate::config::{self, Config};
+use crate::health::Health;
+use crate::metrics::{Answered, Answerer, NobodyYet, ServerMetrics};
+use crate::monitoring;
+use crate::restart::Trigger;
 
 /// Bytes of a body on the operations ports (`operations-api.md` §1).
 const OPERATIONS_BODY_BYTES: u64 = 1 << 30;
@@ -41,12 +45,29 @@ pub struct Parts<'a> {
     pub hub: Hub,
     /// MQTT over every transport; one, so that a client id is taken over from whichever it came by.
     pub broker: Arc<Broker>,
+    /// Asks for a restart of the process.
+    pub restart: Trigger,
+    /// Numbers.
+    pub metrics: Arc<ServerMetrics>,
+    /// What probes are told.
+    pub health: Arc<Health>,
 }
 
 impl Parts<'_> {
     /// The check of credentials, by its contract.
     pub fn authenticator(&self) -> Arc<dyn Authenticator> {
-        Arc::clone(&self.directory) as Arc<dyn Authenticator>
+        let directory = Arc::clone(&self.directory) as Arc<dyn Authenticator>;
+        self.metrics.authenticator(directory)
+    }
+
+    /// Tells the metrics whom to ask.
+    pub fn tell_metrics(&self) {
+        let sources = self.metrics.sources();
+        sources.set_hub(self.hub.clone());
+        sources.set_broker(Arc::clone(&self.broker));
+        sources.set_directory(Arc::clone(&self.directory));
+        sources.set_store(Arc::clone(&self.store));
+        sources.set_health(Arc::clone(&self.health));
     }
 }
 
@@ -68,6 +89,8 @@ pub fn operations_ports() -> Ports {
 pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     let config = parts.config;
     let mut chains = Chains::default();
+    // Outside the log and every limit: a probe is never logged, refused or kept waiting.
+    monitoring::register(&mut chains, parts, loaded);
     if let Some(requests) = &config.http.request_log {
         // Outermost, so that every answer is logged, whoever gave it.
         let log = RequestLog::new(request_log(requests, config));
@@ -101,6 +124,9 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
 
     // Public, and cheaper than a login.
     sites(&mut chains, loaded, Place::BeforeAuthentication)?;
+    // What no file answered and a gate refuses was refused before a handler saw it.
+    let unseen = Stage::handler(NobodyYet(Answerer::Nobody));
+    chains.last(Ports::application(), "unseen", unseen);
     // Preflights carry no credentials.
     if let Some(cors) = &config.http.cors {
         chains.last(
@@ -130,8 +156,10 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     chains.last(
         operations_ports(),
         "operations",
-        Stage::handler(operations(parts)),
+        Stage::handler(Answered::by(Answerer::Operations, operations(parts))),
     );
+    let unmatched = Stage::handler(NobodyYet(Answerer::Unmatched));
+    chains.last(Ports::All, "unmatched", unmatched);
     Ok(chains)
 }
 
@@ -142,6 +170,10 @@ fn request_log(requests: &config::RequestLog, config: &Config) -> RequestLogConf
             LogLevel::Warn => RequestLogLevel::Warn,
             _ => RequestLogLevel::Error,
         },
+        format: match requests.format {
+            config::LogFormat::Text => RequestLogFormat::Text,
+            config::LogFormat::Json => RequestLogFormat::Fields,
+        },
         timing: requests.timing,
         headers: requests.headers,
         id: requests.id,
@@ -150,7 +182,7 @@ fn request_log(requests: &config::RequestLog, config: &Config) -> RequestLogConf
 }
 
 /// Who asks, for these ports.
-fn authentication(parts: &Parts<'_>, ports: &Ports) -> Authentication {
+pub(crate) fn authentication(parts: &Parts<'_>, ports: &Ports) -> Authentication {
     let config = parts.config;
     let identity = &config.authentication;
     let is_operations = *ports == operations_ports();
@@ -214,10 +246,12 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
             });
         }
     }
+    let sources = parts.metrics.sources();
+    sources.set_web_sockets(web_sockets.clone());
     chains.last(
         Ports::application(),
         "websocket",
-        Stage::handler(web_sockets),
+        Stage::handler(Answered::by(Answerer::Resource, web_sockets)),
     );
     if loaded.rest {
         let sse = proto_sse::SseConfig {
@@ -226,7 +260,12 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
         };
         let sse = proto_sse::Sse::new(Arc::clone(&parts.registry), sse)
             .with_authenticator(parts.authenticator());
-        chains.last(Ports::application(), "sse", Stage::handler(sse));
+        sources.set_sse(sse.clone());
+        chains.last(
+            Ports::application(),
+            "sse",
+            Stage::handler(Answered::by(Answerer::Resource, sse)),
+        );
         let rest = rest::Rest::new(
             Arc::clone(&parts.registry),
             rest::RestConfig {
@@ -234,7 +273,11 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
                 ..rest::RestConfig::default()
             },
         );
-        chains.last(Ports::application(), "rest", Stage::handler(rest));
+        chains.last(
+            Ports::application(),
+            "rest",
+            Stage::handler(Answered::by(Answerer::Resource, rest)),
+        );
     }
 }
 
@@ -270,6 +313,7 @@ fn sites(chains: &mut Chains, loaded: &Loaded, place: Place) -> anyhow::Result<(
     let here = |site: &&Site| Place::of(&site.section) == place;
     for site in loaded.sites.iter().filter(here) {
         let files = StaticFiles::new(site.section.config(&site.directory))?;
+        let files = Answered::by(Answerer::Static, files);
         chains.last(Ports::application(), "static", Stage::handler(files));
     }
     Ok(())

@@ -10,15 +10,18 @@ use resource::hub::QueueLimits;
 use resource::{Authenticator, Hub, Registry, Resource};
 use store::{Store, StoreConfig};
 use telemetry::Logs;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::application::{self, Host, Loaded};
 use crate::certificates::Certificates;
 use crate::chains::{self, Parts};
-use crate::config::Config;
+use crate::config::{Config, ConfigError, ConfigWatch, Sources, logs_differ};
+use crate::health::Health;
 use crate::identity;
 use crate::listeners;
 use crate::logs;
+use crate::metrics::ServerMetrics;
+use crate::restart;
 use crate::root::{self, Root};
 
 /// How often the files of certificates are looked at; a change counts when two looks see the same.
@@ -32,20 +35,37 @@ const LOADER_HASHES: &str = "hdb_dataloader_hash";
 ///
 /// What keeps the server from starting: the root directory is in use, a database cannot be opened, a port
 /// cannot be bound; each names what it is about.
-pub fn run(config: Config, application: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(config: Config, sources: &Sources) -> anyhow::Result<()> {
     // Before the log makes it with other permissions.
     root::create(&config.root)?;
-    let log = telemetry::logs::install(logs::log_config(&config))?;
+    let log = Arc::new(telemetry::logs::install(logs::log_config(&config))?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
-        let running = Running::start(config, application).await?;
+        let mut watch = ConfigWatch::new(&config, sources);
+        let running = Running::start(config, sources.directory.as_deref()).await?;
+        let counted = Arc::clone(&log);
+        let statistics = move || counted.statistics();
+        running.metrics.sources().set_log(Box::new(statistics));
         running.announce();
-        running.until_stopped(&log).await
+        running.until_stopped(&log, &mut watch).await
     });
+    // Ends what still runs in the background, so that the store is closed.
+    drop(runtime);
     log.flush();
-    result
+    match result? {
+        End::Stopped => Ok(()),
+        End::Restart(prepared) => Err(prepared.exec()),
+    }
+}
+
+/// Why a server does not run any more.
+enum End {
+    /// It was told to.
+    Stopped,
+    /// The program is to begin again.
+    Restart(restart::Prepared),
 }
 
 /// A server that accepts connections.
@@ -54,6 +74,9 @@ pub struct Running {
     handle: ServerHandle,
     certificates: Option<Certificates>,
     store: Arc<Store>,
+    restart: restart::Trigger,
+    health: Arc<Health>,
+    metrics: Arc<ServerMetrics>,
     _root: Root,
 }
 
@@ -77,15 +100,18 @@ impl Running {
         let store = Store::open(store_config(&config), hub.clone())?;
         let directory = identity::open(&store, &config).await?;
         let registry = Arc::new(Registry::new());
+        let metrics = ServerMetrics::new(&config, Arc::clone(&registry))?;
+        let health = Health::new(&config, Arc::clone(&store));
         let loaded = load_applications(&config, application, &store, &registry).await?;
         let certificates = needs_tls(&config)
-            .then(|| Certificates::new(&config.tls, config.mtls.as_ref()))
+            .then(|| Certificates::new(&config))
             .transpose()?;
         let broker = listeners::broker(
             &config,
             &registry,
-            Arc::clone(&directory) as Arc<dyn Authenticator>,
+            metrics.authenticator(Arc::clone(&directory) as Arc<dyn Authenticator>),
         )?;
+        let restart = restart::Trigger::default();
         let parts = Parts {
             config: &config,
             registry,
@@ -93,14 +119,33 @@ impl Running {
             store: Arc::clone(&store),
             hub,
             broker,
+            restart: restart.clone(),
+            metrics: Arc::clone(&metrics),
+            health: Arc::clone(&health),
         };
+        parts.tell_metrics();
         let chains = chains::build(&parts, &loaded)?;
-        let handle = listeners::start(&parts, &chains, certificates.as_ref())?;
+        let place = config.inherit.as_ref().map(|(place, _)| place.as_path());
+        let sockets = restart::inherited(place)?;
+        let handle = listeners::start(&parts, &chains, certificates.as_ref(), sockets)?;
+        metrics.serves(&handle);
+        if let Some(certificates) = &certificates {
+            metrics.sources().set_tls(
+                certificates
+                    .acceptor("operationsApi.network.securePort")
+                    .clone(),
+            );
+        }
+        health.loaded(loaded.components);
+        health.serves(&handle);
         Ok(Self {
             config,
             handle,
             certificates,
             store,
+            restart,
+            health,
+            metrics,
             _root: root,
         })
     }
@@ -131,51 +176,63 @@ impl Running {
         }
     }
 
-    /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains. SIGHUP reopens the log and reloads certificates; a
-    /// second signal to stop closes at once.
-    async fn until_stopped(self, logs: &Logs) -> anyhow::Result<()> {
-        let mut stop = [
-            SignalKind::terminate(),
-            SignalKind::interrupt(),
-            SignalKind::quit(),
-        ]
-        .map(signal)
-        .into_iter();
-        let mut next = || {
-            stop.next()
-                .context("three signals")?
-                .context("cannot listen for signals")
-        };
-        let (mut terminate, mut interrupt, mut quit) = (next()?, next()?, next()?);
-        let mut hangup = signal(SignalKind::hangup())?;
+    /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains. SIGHUP reopens the log and reloads certificates, SIGUSR2
+    /// restarts; a second signal to stop closes at once.
+    async fn until_stopped(mut self, logs: &Logs, watch: &mut ConfigWatch) -> anyhow::Result<End> {
+        let mut signals = Signals::new()?;
         let mut look = tokio::time::interval(CERTIFICATE_INTERVAL);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
+        let mut holder = self.config.inherit.as_ref().map(|(_, holder)| *holder);
+        let end = loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = quit.recv() => break,
-                _ = hangup.recv() => self.reload(logs),
+                said = signals.next() => match said {
+                    Said::Stop => break End::Stopped,
+                    Said::Reload => self.reload(logs),
+                    Said::Restart => self.restart.restart(),
+                },
+                () = self.restart.asked() => {
+                    tracing::info!("restarting");
+                    match restart::prepare(&self.handle, &self.config.root).await {
+                        Ok(prepared) => break End::Restart(prepared),
+                        Err(error) => tracing::error!("cannot restart, and go on: {error:#}"),
+                    }
+                }
                 _ = look.tick() => {
                     if let Some(certificates) = &self.certificates {
                         certificates.reload_if_changed();
                     }
+                    if let Some(changed) = watch.changed() {
+                        self.reconfigure(changed, logs);
+                    }
+                    holder = holder.filter(|holder| !restart::reap(*holder));
                 }
+            }
+        };
+        self.health.begin_draining();
+        // A restart leaves no gap that a load balancer would have to know of.
+        let delay = self.config.shutdown.readiness_delay;
+        if matches!(end, End::Stopped) && !delay.is_zero() {
+            tracing::info!(
+                "stopping: not ready, serving for another {} ms",
+                delay.as_millis()
+            );
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = signals.stop() => {}
             }
         }
         let grace = self.config.shutdown.grace_period;
         tracing::info!("stopping: requests in flight get {} ms", grace.as_millis());
         let report = tokio::select! {
             report = self.handle.shutdown(grace) => report,
-            _ = terminate.recv() => self.force_close().await,
-            _ = interrupt.recv() => self.force_close().await,
+            () = signals.stop() => self.force_close().await,
         };
         tracing::info!(
             "stopped: {} connections ended in time, {} were cut off",
             report.drained,
             report.forced
         );
-        Ok(())
+        Ok(end)
     }
 
     async fn force_close(&self) -> core_listener::CloseReport {
@@ -185,9 +242,35 @@ impl Running {
 
     /// Stops like a signal would; for embedders and tests.
     pub async fn stop(self) {
+        self.health.begin_draining();
         self.handle
             .shutdown(self.config.shutdown.grace_period)
             .await;
+    }
+
+    /// Uses the settings that need no restart: those of logs.
+    fn reconfigure(&mut self, changed: Result<Config, ConfigError>, logs: &Logs) {
+        let new = match changed {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!("the settings stay as they were: {error}");
+                return;
+            }
+        };
+        if !logs_differ(&self.config, &new) {
+            tracing::warn!(
+                "the configuration file has changed; settings other than of logs need a restart"
+            );
+            return;
+        }
+        match logs.reconfigure(logs::log_config(&new)) {
+            Ok(()) => {
+                self.config.logging = new.logging;
+                self.config.http.request_log = new.http.request_log;
+                tracing::info!("the log is written as the changed configuration says");
+            }
+            Err(error) => tracing::error!("the log stays as it was: {error}"),
+        }
     }
 
     fn reload(&self, logs: &Logs) {
@@ -199,6 +282,51 @@ impl Running {
             certificates.reload();
         }
     }
+}
+
+/// What an operator can say to the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+    restart: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            quit: listen(SignalKind::quit())?,
+            hangup: listen(SignalKind::hangup())?,
+            restart: listen(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Said {
+        tokio::select! {
+            _ = self.terminate.recv() => Said::Stop,
+            _ = self.interrupt.recv() => Said::Stop,
+            _ = self.quit.recv() => Said::Stop,
+            _ = self.hangup.recv() => Said::Reload,
+            _ = self.restart.recv() => Said::Restart,
+        }
+    }
+
+    /// Waits for one that means the end.
+    async fn stop(&mut self) {
+        while self.next().await != Said::Stop {}
+    }
+}
+
+/// What a signal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Stop,
+    Reload,
+    Restart,
 }
 
 fn needs_tls(config: &Config) -> bool {
@@ -229,6 +357,10 @@ async fn load_applications(
     for directory in deployed(&config.components_root) {
         if let Err(error) = application::load(&directory, &host, &mut loaded).await {
             tracing::error!("{error}");
+            let name = directory.file_name().unwrap_or(directory.as_os_str());
+            loaded
+                .components
+                .push((name.to_string_lossy().into_owned(), true));
         }
     }
     if let Some(directory) = application {

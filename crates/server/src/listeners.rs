@@ -3,9 +3,12 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use base::ConnInfo;
-use core_listener::{HttpConfig, ListenAddress, Listener, Server, ServerHandle, TlsAcceptor};
+use base::{BoxedIo, ClientCertificate, ConnInfo, Shutdown};
+use core_listener::{
+    HttpConfig, InheritedSockets, ListenAddress, Listener, Server, ServerHandle, TlsAcceptor,
+};
 use http_chain::Chains;
+use http_chain::auth::CertificateUser;
 use proto_mqtt::{Broker, Identity, MqttConfig};
 use resource::{Authenticator, Credentials, Registry};
 
@@ -22,6 +25,7 @@ pub fn start(
     parts: &Parts<'_>,
     chains: &Chains,
     certificates: Option<&Certificates>,
+    inherited: Option<InheritedSockets>,
 ) -> anyhow::Result<ServerHandle> {
     let config = parts.config;
     let connections = config
@@ -31,46 +35,59 @@ pub fn start(
     let mut server = Server::new(config.workers).max_connections(connections);
     for (setting, address, secure) in http_ports(config) {
         let Some(address) = address else { continue };
-        let chain = chains.chain_for(setting);
-        let listener = Listener::http(setting, address, http_config(setting, config), move |_| {
-            chain.clone()
+        let (chain, metrics) = (chains.chain_for(setting), Arc::clone(&parts.metrics));
+        let http = http_config(setting, config);
+        let (limit, shared) = (http.headers_timeout, shares_mqtt(setting, &address, config));
+        let mut listener = Listener::http(setting, address, http, move |_| {
+            metrics.measured(setting, chain.clone())
         });
-        server = server.listen(with_tls(
-            listener,
-            certificates
-                .filter(|_| secure)
-                .map(|certificates| certificates.acceptor(setting)),
-            config,
-        ));
+        if shared {
+            let port = MqttPort::new(parts, secure);
+            listener = listener.also_raw(CONNECT, limit, move |_| {
+                let port = port.clone();
+                move |io, conn, shutdown| port.clone().serve(io, conn, shutdown)
+            });
+        }
+        if let (Some(workers), true) = (&config.http.workers, setting.starts_with("http.")) {
+            listener = listener.workers(workers.clone());
+        }
+        let acceptor = certificates
+            .filter(|_| secure)
+            .map(|all| all.acceptor(setting));
+        server = server.listen(with_tls(listener, acceptor, config));
     }
-    let trust_loopback = config.authentication.authorize_local;
-    for (setting, address, secure) in [
-        ("mqtt.network.port", &config.mqtt.port, false),
-        ("mqtt.network.securePort", &config.mqtt.secure_port, true),
-    ] {
-        let Some(address) = address.clone() else {
-            continue;
-        };
-        let broker = Arc::clone(&parts.broker);
+    for (setting, address, secure) in mqtt_ports(config) {
+        let Some(address) = address else { continue };
+        let port = MqttPort::new(parts, secure);
         let listener = Listener::raw(setting, address, move |_| {
-            let broker = Arc::clone(&broker);
-            move |io, conn: Arc<ConnInfo>, shutdown| {
-                let identity = identity(trust_loopback, &conn);
-                let served = proto_mqtt::serve(io, conn, shutdown, Arc::clone(&broker), identity);
-                // The driver logs how it ended.
-                async move { drop(served.await) }
-            }
+            let port = port.clone();
+            move |io, conn, shutdown| port.clone().serve(io, conn, shutdown)
         });
-        server = server.listen(with_tls(
-            listener,
-            certificates
-                .filter(|_| secure)
-                .map(|certificates| certificates.acceptor(setting)),
-            config,
-        ));
+        let acceptor = certificates
+            .filter(|_| secure)
+            .map(|all| all.acceptor(setting));
+        server = server.listen(with_tls(listener, acceptor, config));
     }
-    let (hub, directory) = (parts.hub.clone(), Arc::clone(&parts.directory));
+    let server = with_worker_tasks(server, parts);
+    let server = match inherited {
+        Some(sockets) => server.inherit(sockets),
+        None => server,
+    };
+    Ok(server.start()?)
+}
+
+/// What runs on each worker beside its connections.
+fn with_worker_tasks(server: Server, parts: &Parts<'_>) -> Server {
+    let (metrics, health) = (Arc::clone(&parts.metrics), Arc::clone(&parts.health));
     let server = server.on_worker_start(move |worker| {
+        let (metrics, health) = (Arc::clone(&metrics), Arc::clone(&health));
+        async move {
+            metrics.worker_started();
+            health.tick(worker).await;
+        }
+    });
+    let (hub, directory) = (parts.hub.clone(), Arc::clone(&parts.directory));
+    server.on_worker_start(move |worker| {
         let (hub, directory) = (hub.clone(), Arc::clone(&directory));
         async move {
             match worker.0 {
@@ -85,8 +102,94 @@ pub fn start(
                 _ => hub.dispatch(worker).await,
             }
         }
-    });
-    Ok(server.start()?)
+    })
+}
+
+/// First byte of an MQTT connection, with which no HTTP request begins.
+const CONNECT: u8 = 0x10;
+
+/// Whether MQTT is to be spoken on this HTTP port too, because both settings name it (`http-server.md` §15).
+fn shares_mqtt(setting: &str, address: &ListenAddress, config: &Config) -> bool {
+    let mqtt = match setting {
+        "http.port" => &config.mqtt.port,
+        "http.securePort" => &config.mqtt.secure_port,
+        _ => return false,
+    };
+    !is_free(address) && mqtt.as_ref() == Some(address)
+}
+
+/// Whether the system chooses the port: two of these are two ports.
+fn is_free(address: &ListenAddress) -> bool {
+    match address {
+        ListenAddress::Wildcard(port) | ListenAddress::Host(_, port) => *port == 0,
+        ListenAddress::Tcp(address) => address.port() == 0,
+        _ => false,
+    }
+}
+
+fn mqtt_ports(config: &Config) -> [HttpPort; 2] {
+    let alone = |port: &Option<ListenAddress>, http: &Option<ListenAddress>| {
+        let port = port.clone()?;
+        (is_free(&port) || Some(&port) != http.as_ref()).then_some(port)
+    };
+    let (mqtt, http) = (&config.mqtt, &config.http);
+    [
+        ("mqtt.network.port", alone(&mqtt.port, &http.port), false),
+        (
+            "mqtt.network.securePort",
+            alone(&mqtt.secure_port, &http.secure_port),
+            true,
+        ),
+    ]
+}
+
+/// MQTT on the connections of one port.
+#[derive(Clone)]
+struct MqttPort {
+    broker: Arc<Broker>,
+    trust_loopback: bool,
+    certificate_user: CertificateUser,
+}
+
+impl MqttPort {
+    fn new(parts: &Parts<'_>, secure: bool) -> Self {
+        let config = parts.config;
+        let mtls = config.mqtt.mtls.as_ref().filter(|_| secure);
+        Self {
+            broker: Arc::clone(&parts.broker),
+            trust_loopback: config.authentication.authorize_local,
+            certificate_user: mtls.map(|mtls| mtls.user.clone()).unwrap_or_default(),
+        }
+    }
+
+    async fn serve(self, io: BoxedIo, conn: Arc<ConnInfo>, shutdown: Shutdown) {
+        if let Some(reason) = refused_certificate(&conn) {
+            tracing::warn!(target: "mqtt", peer = %conn.peer, reason, "a client's certificate is refused");
+            return;
+        }
+        let identity = self.identity(&conn);
+        // The driver logs how it ended.
+        let _ = proto_mqtt::serve(io, conn, shutdown, self.broker, identity).await;
+    }
+
+    /// Who a client is before it says so: the user of its certificate, or with local trust the first super user.
+    fn identity(&self, conn: &ConnInfo) -> Identity {
+        match self.certificate_user.credentials(conn) {
+            Some(credentials) => Identity::Credentials(credentials),
+            None if self.trust_loopback && conn.peer.is_loopback() => {
+                Identity::Credentials(Credentials::LocalTrust)
+            }
+            None => Identity::None,
+        }
+    }
+}
+
+/// Why the certificate of a client is refused, if it is: revoked, or perhaps revoked where that is enough.
+fn refused_certificate(conn: &ConnInfo) -> Option<&str> {
+    match &conn.tls.as_ref()?.client_certificate {
+        ClientCertificate::Refused { reason } => Some(reason),
+        _ => None,
+    }
 }
 
 type HttpPort = (&'static str, Option<ListenAddress>, bool);
@@ -108,12 +211,15 @@ fn http_ports(config: &Config) -> [HttpPort; 5] {
 }
 
 fn http_config(setting: &str, config: &Config) -> HttpConfig {
-    let (times, http2) = match setting.starts_with("operationsApi.") {
+    let is_operations = setting.starts_with("operationsApi.");
+    let (times, http2) = match is_operations {
         true => (config.operations.times, config.operations.http2),
         false => (config.http.times, config.http.http2),
     };
     let mut http = HttpConfig::default();
     http.http2 = http2;
+    http.http2_prior_knowledge = config.http.http2_prior_knowledge && !is_operations;
+    http.http2_extended_connect = config.http.http2_web_socket && !is_operations;
     http.headers_timeout = Some(times.headers);
     http.keep_alive_timeout = Some(times.keep_alive);
     http.request_timeout = Some(times.request);
@@ -151,12 +257,4 @@ pub fn broker(
         mqtt,
         usize::from(config.workers.get()),
     )?)
-}
-
-/// Who an MQTT client is before it says so: with local trust, a loopback peer is the first super user.
-fn identity(trust_loopback: bool, conn: &ConnInfo) -> Identity {
-    match trust_loopback && conn.peer.is_loopback() {
-        true => Identity::Credentials(Credentials::LocalTrust),
-        false => Identity::None,
-    }
 }

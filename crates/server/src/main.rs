@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use server::cli::{self, Request};
-use server::{compose, config};
+use server::{compose, config, restart};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -16,7 +16,13 @@ const EX_CONFIG: u8 = 78;
 const ALREADY_RUNNING: u8 = 4;
 
 fn main() -> ExitCode {
-    let (mode, sources) = match cli::request(std::env::args_os()) {
+    let words: Vec<_> = std::env::args_os().collect();
+    if let [_, command, first, second] = &words[..]
+        && command == restart::HOLDER
+    {
+        return ended(restart::hold(first.as_ref(), second.as_ref()));
+    }
+    let (mode, sources) = match cli::request(words) {
         Ok(Request::Start { mode, sources }) => (mode, sources),
         Ok(Request::Version) => {
             println!("{}", env!("CARGO_PKG_VERSION"));
@@ -34,7 +40,11 @@ fn main() -> ExitCode {
             return ExitCode::from(EX_CONFIG);
         }
     };
-    match compose::run(config, sources.directory.as_deref()) {
+    ended(compose::run(config, &sources))
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("motet: {error:#}");

@@ -304,10 +304,15 @@ pub(crate) fn add_index(
     let mut index = Index {
         id: batch.engine.next_id(&mut batch.txn)?,
         attribute: attribute.to_owned(),
-        state: IndexState::Building { after: None },
+        state: IndexState::Building {
+            after: None,
+            built: 0,
+        },
         sorts: true,
     };
-    if batch.counters(table).records <= batch.database.common.config.inline_index_records {
+    let few = batch.database.common.config.inline_index_records;
+    if batch.counters(table).records <= few && crate::maintenance::can_build(table, stored, &index)
+    {
         while !crate::maintenance::build_step(batch, table, &mut index)? {}
     }
     stored.indexes.push(index);

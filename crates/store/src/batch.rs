@@ -304,7 +304,9 @@ impl<'w> Batch<'w> {
 
     fn open_bytes(&mut self, table: &Table, bytes: Bytes) -> Result<Arc<StoredDocument>, Failure> {
         let dictionary = self.dictionary(table).shared();
-        Ok(Arc::new(StoredDocument::open(bytes, dictionary)?))
+        let computed = table.computed(&self.stored(table).definition);
+        let document = StoredDocument::open(bytes, dictionary)?.with_computed(computed);
+        Ok(Arc::new(document))
     }
 
     fn dictionary(&mut self, table: &Table) -> &mut WriterDictionary {

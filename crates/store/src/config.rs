@@ -35,6 +35,11 @@ pub struct StoreConfig {
     pub max_commit_writes: usize,
     /// Matches that an in-memory sort may hold; default 1,000,000, then 400.
     pub max_sort_rows: usize,
+    /// Records of a table up to which a condition that no index answers is searched for by looking at all of them;
+    /// default 10,000,000, then 404 or 403 with the attribute and this bound.
+    pub max_scan_records: u64,
+    /// Related records that a query may hold at once while it follows a relationship; default 100,000, then 400.
+    pub max_join_rows: usize,
     /// Records of a table up to which a new index is built at once, in the transaction that asks for it; above,
     /// it is built in the background and queries that need it answer 503. Default 10,000.
     pub inline_index_records: u64,
@@ -57,6 +62,8 @@ impl StoreConfig {
             max_transaction_queue_time: Duration::from_secs(45),
             max_commit_writes: 8_192,
             max_sort_rows: 1_000_000,
+            max_scan_records: 10_000_000,
+            max_join_rows: 100_000,
             inline_index_records: 10_000,
             sweep_interval: Duration::from_secs(10),
         }

@@ -1,7 +1,9 @@
 //! What a database's writer, its tables and its queries share.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use base::VersionClock;
@@ -10,8 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::StoreConfig;
 use crate::environment::Engine;
+use crate::measure::Measures;
 use crate::pool::Pool;
 use crate::queue::{CommitQueue, CommitQueueLimits};
+use crate::snapshot::ReadCounters;
 use crate::table::Table;
 use crate::writer::Command;
 
@@ -31,11 +35,47 @@ pub(crate) struct Database {
     pub(crate) common: Common,
     /// Work for the writer thread.
     pub(crate) queue: CommitQueue<Command>,
+    /// What the writer thread counts.
+    pub(crate) measures: Measures,
     /// Tables by name; replaced by the writer thread alone.
     pub(crate) tables: ArcSwap<BTreeMap<String, Arc<Table>>>,
     /// `None` once the database is closed, so that handles of its tables do not keep the file.
     engine: ArcSwapOption<Engine>,
     snapshots: Arc<Semaphore>,
+    pub(crate) counts: QueryCounters,
+}
+
+/// What the queries of a database have read since it was opened.
+#[derive(Debug, Default)]
+pub(crate) struct QueryCounters {
+    records: AtomicU64,
+    index_entries: AtomicU64,
+}
+
+impl QueryCounters {
+    pub(crate) fn add(&self, read: &ReadCounters) {
+        let add = |total: &AtomicU64, read: &Cell<u64>| {
+            total.fetch_add(read.take(), Ordering::Relaxed);
+        };
+        add(&self.records, &read.records);
+        add(&self.index_entries, &read.index_entries);
+    }
+
+    pub(crate) fn load(&self) -> QueryCounts {
+        QueryCounts {
+            records: self.records.load(Ordering::Relaxed),
+            index_entries: self.index_entries.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What ended queries of a database have read since it was opened; planning counts, too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct QueryCounts {
+    /// Records that were looked at.
+    pub records: u64,
+    /// Index entries that were looked at.
+    pub index_entries: u64,
 }
 
 impl Database {
@@ -49,9 +89,11 @@ impl Database {
         Arc::new(Self {
             name: Arc::from(name),
             queue,
+            measures: Measures::default(),
             tables: ArcSwap::default(),
             engine: ArcSwapOption::new(Some(engine)),
             snapshots: Arc::new(Semaphore::new(config.max_snapshots)),
+            counts: QueryCounters::default(),
             common,
         })
     }
@@ -76,6 +118,11 @@ impl Database {
         Arc::clone(&self.snapshots)
             .try_acquire_owned()
             .map_err(|_| Error::unavailable("Too many open queries, please try again later"))
+    }
+
+    /// How many more snapshots could be held.
+    pub(crate) fn free_snapshots(&self) -> usize {
+        self.snapshots.available_permits()
     }
 
     /// Lets go of the file and of the tables. Snapshots that are still held keep it open until they end.

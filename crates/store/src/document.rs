@@ -43,6 +43,7 @@ pub use self::dictionary::{AttributeId, Dictionary, MAX_ATTRIBUTES};
 use self::read::Reader;
 pub use self::write::{MAX_RECORD_BYTES, encode};
 use crate::FormatError;
+use crate::computed::ComputedSet;
 
 const FORMAT_VERSION: u8 = 1;
 const HEADER_BYTES: usize = 16;
@@ -122,6 +123,8 @@ pub struct StoredDocument {
     bytes: Bytes,
     dictionary: Arc<Dictionary>,
     layout: Layout,
+    /// What is worked out from it.
+    computed: Option<Arc<ComputedSet>>,
 }
 
 /// Where the parts of a record are.
@@ -149,7 +152,30 @@ impl StoredDocument {
             bytes,
             dictionary,
             layout,
+            computed: None,
         })
+    }
+
+    /// The record with the computed attributes of its table. They are found by name, and are no part of the whole.
+    pub(crate) fn with_computed(self, computed: Option<Arc<ComputedSet>>) -> Self {
+        Self { computed, ..self }
+    }
+
+    /// The value of a stored attribute.
+    fn stored_attribute(&self, name: &str) -> Option<Value> {
+        let span = report(self.locate(name))??;
+        report(self.value_at(span))
+    }
+
+    /// `None`: there is no computed attribute of that name.
+    fn computed_attribute(&self, name: &str) -> Option<Option<Value>> {
+        let computed = self
+            .computed
+            .as_ref()
+            .filter(|computed| computed.has(name))?;
+        let stored = |name: &str| self.stored_attribute(name);
+        let whole = || report(self.decode()).unwrap_or_default();
+        Some(computed.value(name, &stored, &whole))
     }
 
     /// Checks that text, spans and types agree.
@@ -245,14 +271,19 @@ impl Document for StoredDocument {
     }
 
     fn attribute_json(&self, name: &str) -> Option<Bytes> {
+        if let Some(computed) = self.computed_attribute(name) {
+            return Some(Bytes::from(resource::json::to_vec(&computed?)));
+        }
         let span = report(self.locate(name))??;
         let text = self.json();
         Some(text.slice(span.start..span.end))
     }
 
     fn attribute(&self, name: &str) -> Option<Value> {
-        let span = report(self.locate(name))??;
-        report(self.value_at(span))
+        match self.computed_attribute(name) {
+            Some(computed) => computed,
+            None => self.stored_attribute(name),
+        }
     }
 
     fn to_value(&self) -> Value {

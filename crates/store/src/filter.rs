@@ -4,12 +4,15 @@
 //! booleans. Nothing but `equals` and `not_equal` ever matches null. An array matches when an element does.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use resource::{
-    Comparator, Comparison, Condition, Conversion, Document, Error, Operator, TableDefinition,
-    Value,
+    Attribute, Comparator, Comparison, Condition, Conversion, Document, Error, Operator, Relation,
+    TableDefinition, Value,
 };
 
+use crate::join;
 use crate::order;
 use crate::validate;
 
@@ -17,6 +20,8 @@ use crate::validate;
 const MAX_CONDITIONS: usize = 1_000;
 /// Depth to which they may be nested.
 const MAX_DEPTH: usize = 32;
+/// Values that one `in` may list.
+const MAX_VALUES: usize = 10_000;
 
 /// A checked condition, its operands converted to the types of their attributes.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +32,58 @@ pub(crate) enum Filter {
     Any(Vec<Filter>),
     /// One comparison.
     Test(Test),
+    /// A comparison of related records.
+    Joined(Joined),
+}
+
+/// The records that are related to one that matches: those whose attribute holds one of some values.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Joined {
+    /// The comparison as it was asked, for explanations.
+    pub(crate) asked: Comparison,
+    /// The attribute of this table by which its records are related.
+    pub(crate) attribute: String,
+    /// Whether the elements of a list count, or the list as one value.
+    pub(crate) by_element: bool,
+    /// Join values of the related records that match.
+    pub(crate) values: Arc<BTreeSet<Vec<u8>>>,
+}
+
+impl Joined {
+    fn matches(&self, value: Option<&Value>) -> bool {
+        let values = join::values(value, self.by_element);
+        values.iter().any(|value| self.values.contains(value))
+    }
+}
+
+/// Follows relationships in conditions.
+pub(crate) trait Relations {
+    /// Finds the related records that match a comparison of their table.
+    fn join(
+        &self,
+        definition: &TableDefinition,
+        attribute: &Attribute,
+        relation: &Relation,
+        comparison: Comparison,
+    ) -> Result<Joined, Error>;
+}
+
+/// Where nothing can be looked up, as when an event is compared with a condition.
+pub(crate) struct NoRelations;
+
+impl Relations for NoRelations {
+    fn join(
+        &self,
+        _: &TableDefinition,
+        attribute: &Attribute,
+        _: &Relation,
+        _: Comparison,
+    ) -> Result<Joined, Error> {
+        Err(Error::bad_request(format!(
+            "The condition of a subscription can not follow the relationship {}",
+            attribute.name
+        )))
+    }
 }
 
 /// One attribute compared with one value, or several for `between` and `in`.
@@ -43,16 +100,18 @@ impl Filter {
     /// # Errors
     ///
     /// 404 `<a> is not a defined attribute`, 403 for an attribute the caller may not read, 400 for a value that
-    /// does not fit, 501 for relationships.
+    /// does not fit, and what [`Relations::join`] refuses.
     pub(crate) fn compile(
         condition: &Condition,
         definition: &TableDefinition,
         readable: &dyn Fn(&str) -> bool,
+        relations: &dyn Relations,
     ) -> Result<Self, Error> {
         let mut left = MAX_CONDITIONS;
         Compiler {
             definition,
             readable,
+            relations,
         }
         .condition(condition, 0, &mut left)
     }
@@ -63,6 +122,7 @@ impl Filter {
             Self::All(members) => members.iter().all(|member| member.matches(document)),
             Self::Any(members) => members.iter().any(|member| member.matches(document)),
             Self::Test(test) => test.matches(document.attribute(&test.attribute).as_ref()),
+            Self::Joined(joined) => joined.matches(document.attribute(&joined.attribute).as_ref()),
         }
     }
 
@@ -72,35 +132,84 @@ impl Filter {
             Self::All(members) => members.iter().all(|member| member.matches_body(body)),
             Self::Any(members) => members.iter().any(|member| member.matches_body(body)),
             Self::Test(test) => test.matches(body.attribute(&test.attribute).as_ref()),
+            Self::Joined(joined) => joined.matches(body.attribute(&joined.attribute).as_ref()),
         }
     }
 }
 
-/// The attribute a path names.
+/// The attribute a path of one step names.
 ///
 /// # Errors
 ///
-/// 404 if a table with a schema does not declare it, 403 if the caller may not read it, 501 for a path of several steps.
+/// 404 if a table with a schema does not declare it, 403 if the caller may not read it, 400 for a relationship
+/// and for a path of several steps, which only relationships have.
 pub(crate) fn attribute_of<'p>(
     path: &'p [String],
     definition: &TableDefinition,
     readable: &dyn Fn(&str) -> bool,
 ) -> Result<&'p str, Error> {
-    // A dynamic table may get any attribute; until then all its records lack it.
-    let is_undefined =
-        |name: &str| definition.schema_defined && definition.attribute(name).is_none();
-    let undefined = || Error::not_found(format!("{} is not a defined attribute", path.join(".")));
+    let name = first_step(path, definition, readable)?;
+    let attribute = definition.attribute(name);
+    if attribute.is_some_and(|attribute| attribute.relation.is_some()) {
+        return Err(Error::bad_request(
+            "Can not directly query a relational attribute, must query an attribute within the target table",
+        ));
+    }
     match path {
-        [] => Err(Error::bad_request("A condition must name an attribute")),
-        [name] if is_undefined(name) => Err(undefined()),
-        [name] if !readable(name) => Err(Error::forbidden(format!(
+        [_] => Ok(name),
+        _ => Err(not_related(path)),
+    }
+}
+
+/// The relationship that a path of several steps starts with.
+///
+/// # Errors
+///
+/// As [`attribute_of`].
+pub(crate) fn relation_of<'d>(
+    path: &[String],
+    definition: &'d TableDefinition,
+    readable: &dyn Fn(&str) -> bool,
+) -> Result<(&'d Attribute, &'d Relation), Error> {
+    if path.len() > MAX_DEPTH {
+        return Err(Error::bad_request(
+            "Relationships are followed over 32 steps at most",
+        ));
+    }
+    let name = first_step(path, definition, readable)?;
+    let attribute = definition.attribute(name);
+    attribute
+        .and_then(|attribute| Some((attribute, attribute.relation.as_ref()?)))
+        .ok_or_else(|| not_related(path))
+}
+
+fn not_related(path: &[String]) -> Error {
+    let first = path.first().map_or("", String::as_str);
+    Error::bad_request(format!(
+        "{first} is not a relationship, can not search for {}",
+        path.join(".")
+    ))
+}
+
+fn first_step<'p>(
+    path: &'p [String],
+    definition: &TableDefinition,
+    readable: &dyn Fn(&str) -> bool,
+) -> Result<&'p str, Error> {
+    let Some(name) = path.first() else {
+        return Err(Error::bad_request("A condition must name an attribute"));
+    };
+    // A dynamic table may get any attribute; until then all its records lack it.
+    if definition.schema_defined && definition.attribute(name).is_none() {
+        let path = path.join(".");
+        return Err(Error::not_found(format!(
+            "{path} is not a defined attribute"
+        )));
+    }
+    match readable(name) {
+        true => Ok(name),
+        false => Err(Error::forbidden(format!(
             "Unauthorized access to attribute '{name}'"
-        ))),
-        [name] => Ok(name),
-        [first, ..] if is_undefined(first) => Err(undefined()),
-        _ => Err(Error::not_implemented(format!(
-            "Relationships are not supported yet, can not search for {}",
-            path.join(".")
         ))),
     }
 }
@@ -108,6 +217,7 @@ pub(crate) fn attribute_of<'p>(
 struct Compiler<'c> {
     definition: &'c TableDefinition,
     readable: &'c dyn Fn(&str) -> bool,
+    relations: &'c dyn Relations,
 }
 
 impl Compiler<'_> {
@@ -137,9 +247,28 @@ impl Compiler<'_> {
                 *left = left.checked_sub(1).ok_or_else(|| {
                     Error::bad_request("A query may hold 1000 conditions at most")
                 })?;
-                self.comparison(comparison).map(Filter::Test)
+                match comparison.attribute.len() {
+                    0 | 1 => self.comparison(comparison).map(Filter::Test),
+                    _ => self.related(comparison).map(Filter::Joined),
+                }
             }
         }
+    }
+
+    fn related(&self, comparison: &Comparison) -> Result<Joined, Error> {
+        let (attribute, relation) =
+            relation_of(&comparison.attribute, self.definition, self.readable)?;
+        let within = Comparison {
+            attribute: comparison.attribute[1..].to_vec(),
+            ..comparison.clone()
+        };
+        let joined = self
+            .relations
+            .join(self.definition, attribute, relation, within)?;
+        Ok(Joined {
+            asked: comparison.clone(),
+            ..joined
+        })
     }
 
     fn comparison(&self, comparison: &Comparison) -> Result<Test, Error> {
@@ -149,6 +278,11 @@ impl Compiler<'_> {
             (Comparator::Between, _) => {
                 return Err(Error::bad_request(format!(
                     "'between' needs an array of two values for {name}"
+                )));
+            }
+            (Comparator::In, Value::Array(values)) if values.len() > MAX_VALUES => {
+                return Err(Error::bad_request(format!(
+                    "'in' takes {MAX_VALUES} values at most for {name}"
                 )));
             }
             (Comparator::In, Value::Array(values)) => values.as_slice(),

@@ -25,7 +25,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// The entry of an encoded value and primary key.
-    fn new(index: u32, value: &[u8], primary_key: &[u8]) -> Self {
+    pub(crate) fn new(index: u32, value: &[u8], primary_key: &[u8]) -> Self {
         let mut key = id_key(index, value);
         if primary_key.len() <= MAX_INLINE_KEY_BYTES {
             key.extend_from_slice(primary_key);

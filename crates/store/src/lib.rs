@@ -27,24 +27,29 @@
 //! system. Records are stored in the form described in [`document`], keys and index entries in the order of
 //! [`order`].
 //!
-//! Not here: protocols, users and roles (`auth` keeps them in tables of the `system` database), relationships
-//! and computed attributes, blobs, compaction at start.
+//! Not here: protocols, users and roles (`auth` keeps them in tables of the `system` database), blobs,
+//! sources of caching tables, compaction at start.
 #![deny(unsafe_code)]
 
 mod apply;
 mod audit;
 mod batch;
+mod cache;
+mod computed;
 mod config;
 mod database;
 pub mod document;
 mod environment;
 mod error;
 mod expiry;
+mod explain;
 mod filter;
 mod format;
 mod garbage;
 mod index;
+mod join;
 mod maintenance;
+mod measure;
 pub mod order;
 mod plan;
 mod pool;
@@ -56,7 +61,9 @@ mod replay;
 mod scan;
 pub mod schema;
 mod search;
+mod selection;
 mod snapshot;
+mod sort;
 mod stage;
 mod statistics;
 mod store;
@@ -68,9 +75,14 @@ pub mod validate;
 mod verify;
 mod writer;
 
+pub use crate::cache::{CacheControl, CacheLifetime, CachedTable, Loaded, Source};
+pub use crate::computed::{ComputeFunction, Expression, ExpressionError};
 pub use crate::config::StoreConfig;
+pub use crate::database::QueryCounts;
 pub use crate::error::{EngineError, StoreError};
 pub use crate::format::FormatError;
+pub use crate::measure::{CommitTimes, DatabaseStatistics};
+pub use crate::statistics::IndexProgress;
 pub use crate::store::{SYSTEM_DATABASE, Store};
 pub use crate::table::Table;
 pub use crate::verify::Verification;

@@ -99,10 +99,9 @@ fn build_one(
     let tables = database.tables.load_full();
     let unfinished = tables.values().find_map(|table| {
         let stored = table.stored();
-        let position = stored
-            .indexes
-            .iter()
-            .position(|index| index.state != IndexState::Ready)?;
+        let position = stored.indexes.iter().position(|index| {
+            index.state != IndexState::Ready && can_build(table, &stored, index)
+        })?;
         Some((Arc::clone(table), stored, position))
     });
     let Some((table, stored, position)) = unfinished else {
@@ -126,13 +125,19 @@ fn build_one(
     Ok(true)
 }
 
+/// The index of an attribute whose function is not registered waits.
+pub(crate) fn can_build(table: &Table, stored: &StoredTable, index: &Index) -> bool {
+    let computed = table.computed(&stored.definition);
+    computed.is_none_or(|computed| !computed.is_unregistered(&index.attribute))
+}
+
 /// Gives some more records their index entries; whether the index is complete now.
 pub(crate) fn build_step(
     batch: &mut Batch<'_>,
     table: &Arc<Table>,
     index: &mut Index,
 ) -> Result<bool, Failure> {
-    let IndexState::Building { after } = &index.state else {
+    let IndexState::Building { after, built } = &index.state else {
         return Ok(true);
     };
     let id = table.id();
@@ -160,8 +165,12 @@ pub(crate) fn build_step(
         }
     }
     let done = records.len() < BUILD_STEP_RECORDS;
+    let built = built + records.len() as u64;
     index.state = match records.pop() {
-        Some((last, _)) if !done => IndexState::Building { after: Some(last) },
+        Some((last, _)) if !done => IndexState::Building {
+            after: Some(last),
+            built,
+        },
         _ => IndexState::Ready,
     };
     Ok(done)
@@ -180,14 +189,18 @@ fn sweep_expired(
     let tables = database.tables.load_full();
     let mut batch = Batch::begin(database, engine, memory)?;
     for (entry, key) in &expired {
-        batch.engine.expiry.delete(&mut batch.txn, entry)?;
-        let Some((time, id)) = expiry::split(entry) else {
+        let split = expiry::split(entry);
+        let table = split.and_then(|(_, id)| tables.values().find(|table| table.id() == id));
+        let (Some((time, id)), Some(table)) = (split, table) else {
+            batch.engine.expiry.delete(&mut batch.txn, entry)?;
             continue;
         };
-        let Some(table) = tables.values().find(|table| table.id() == id) else {
-            continue;
-        };
+        let computed = table.computed(&table.stored().definition);
+        if computed.is_some_and(|computed| computed.check_writable().is_err()) {
+            continue; // it stays invisible and is removed when its index entries can be worked out
+        }
         batch.load(table)?;
+        batch.engine.expiry.delete(&mut batch.txn, entry)?;
         let stored = batch.read(id, key).map_err(plain)?;
         if let Some(stored) = stored.filter(|stored| stored.header.expires_at == Some(time)) {
             apply::replace(&mut batch, table, key, Some(&stored), None).map_err(plain)?;

@@ -31,6 +31,14 @@ struct State<T> {
     closed: bool,
 }
 
+/// What waits in a [`CommitQueue`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueueLoad {
+    pub(crate) transactions: usize,
+    pub(crate) writes: usize,
+    pub(crate) expected_wait: Duration,
+}
+
 /// What [`CommitQueue::take`] found.
 #[derive(Debug)]
 pub(crate) enum Taken<T> {
@@ -121,6 +129,17 @@ impl<T> CommitQueue<T> {
         let mut state = self.state();
         let now = time.as_secs_f64() / writes.max(1) as f64;
         state.seconds_per_write = state.seconds_per_write * 0.8 + now * 0.2;
+    }
+
+    /// What waits, and for how long something new would.
+    pub(crate) fn load(&self) -> QueueLoad {
+        let state = self.state();
+        let expected = state.seconds_per_write * state.writes as f64;
+        QueueLoad {
+            transactions: state.items.len(),
+            writes: state.writes,
+            expected_wait: Duration::try_from_secs_f64(expected).unwrap_or(Duration::MAX),
+        }
     }
 
     /// Refuses everything from now on; what waits is still handed out.

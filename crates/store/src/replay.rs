@@ -160,7 +160,7 @@ impl Replay {
         let Some(key) = entry.key else {
             return Ok(None);
         };
-        let current = snapshot.record(key)?;
+        let current = snapshot.view().record(key)?;
         if let Some(current) = &current
             && current.header.local_time == local_time
         {

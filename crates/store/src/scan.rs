@@ -1,13 +1,13 @@
 //! Walking the drivers of a plan, a piece at a time.
 
 use std::ops::Bound;
-use std::sync::Arc;
 
 use resource::{Document as _, Error, Value};
 
+use crate::error::EngineError;
 use crate::index;
 use crate::plan::{Driver, Order, Plan, Scan};
-use crate::snapshot::{Found, RawEntry, Snapshot};
+use crate::snapshot::{Found, RawEntry, View};
 
 /// Entries that are read from the engine together.
 const CHUNK: usize = 128;
@@ -18,6 +18,8 @@ pub(crate) struct ScanPosition {
     driver: usize,
     /// The last entry of that driver that was looked at.
     last: Option<Vec<u8>>,
+    /// Entries that were read the last time; grows while few of them match.
+    chunk: usize,
 }
 
 /// The matches among the next entries, in driver order.
@@ -28,27 +30,18 @@ pub(crate) struct Piece {
 }
 
 impl ScanPosition {
-    /// Looks at the next [`CHUNK`] entries at most.
-    pub(crate) fn advance(&mut self, snapshot: &Snapshot, plan: &Plan) -> Result<Piece, Error> {
-        let Some(driver) = plan.drivers.get(self.driver) else {
-            return Ok(Piece {
-                found: Vec::new(),
-                done: true,
-            });
-        };
-        let descending = plan.order == Order::Driver { descending: true };
-        let entries = self.entries(snapshot, driver, descending)?;
-        let mut found = Vec::new();
-        for entry in &entries {
-            if let Some(record) = examine(snapshot, plan, driver, descending, entry)? {
-                found.push(record);
-            }
-        }
-        match entries.len() {
-            CHUNK => self.last = entries.into_iter().last().map(|entry| entry.key),
-            _ => {
-                self.driver += 1;
-                self.last = None;
+    /// Looks at the next [`CHUNK`] entries at most; at first no more than are wanted.
+    pub(crate) fn advance(
+        &mut self,
+        view: View<'_>,
+        plan: &Plan,
+        wanted: usize,
+    ) -> Result<Piece, Error> {
+        let (mut found, mut looked_at) = (Vec::new(), 0);
+        while let Some(driver) = plan.drivers.get(self.driver) {
+            looked_at += self.advance_driver(view, plan, driver, wanted, &mut found)?;
+            if looked_at >= CHUNK || found.len() >= wanted {
+                break;
             }
         }
         Ok(Piece {
@@ -57,13 +50,41 @@ impl ScanPosition {
         })
     }
 
+    /// The next entries of one driver; how many were looked at.
+    fn advance_driver(
+        &mut self,
+        view: View<'_>,
+        plan: &Plan,
+        driver: &Driver,
+        wanted: usize,
+        found: &mut Vec<Found>,
+    ) -> Result<usize, Error> {
+        let descending = matches!(plan.order, Order::Driver { descending: true });
+        let before = self.last.as_ref().map_or(0, |_| self.chunk);
+        self.chunk = (before * 2)
+            .max(wanted.saturating_sub(found.len()))
+            .clamp(1, CHUNK);
+        let entries = self.entries(view, driver, descending)?;
+        for entry in &entries {
+            found.extend(examine(view, plan, driver, descending, entry)?);
+        }
+        let looked_at = entries.len();
+        if looked_at < self.chunk {
+            self.driver += 1;
+            self.last = None;
+        } else {
+            self.last = entries.into_iter().next_back().map(|entry| entry.key);
+        }
+        Ok(looked_at)
+    }
+
     fn entries(
         &self,
-        snapshot: &Snapshot,
+        view: View<'_>,
         driver: &Driver,
         descending: bool,
     ) -> Result<Vec<RawEntry>, Error> {
-        let engine = snapshot.engine();
+        let engine = view.engine();
         let (store, lower, upper) = match &driver.scan {
             Scan::Records { lower, upper } => (&engine.records, lower, upper),
             Scan::Index { lower, upper, .. } => (&engine.indexes, lower, upper),
@@ -73,23 +94,30 @@ impl ScanPosition {
             (Some(last), true) => (Bound::Included(&lower[..]), Bound::Excluded(&last[..])),
             (None, _) => (Bound::Included(&lower[..]), Bound::Excluded(&upper[..])),
         };
-        snapshot.entries(store, bounds, descending, CHUNK)
+        let entries = view.entries(store, bounds, descending, self.chunk)?;
+        if let Scan::Index { .. } = &driver.scan {
+            view.counters().add_index_entries(entries.len());
+        }
+        Ok(entries)
     }
 }
 
 /// The record behind an entry, if it is live, matches, and was not found before.
 fn examine(
-    snapshot: &Snapshot,
+    view: View<'_>,
     plan: &Plan,
     driver: &Driver,
     descending: bool,
     entry: &RawEntry,
 ) -> Result<Option<Found>, Error> {
     let found = match &driver.scan {
-        Scan::Records { .. } => snapshot.found(entry.key[4..].to_vec(), &entry.value)?,
+        Scan::Records { .. } => view.found(entry.key[4..].to_vec(), &entry.value)?,
         Scan::Index { .. } => {
             let (_, key) = index::split(&entry.key, &entry.value)?;
-            snapshot.record(key)?
+            match has_entries(view, &driver.probes, key)? {
+                true => view.record(key)?,
+                false => None,
+            }
         }
     };
     let Some(found) = found else {
@@ -112,6 +140,19 @@ fn examine(
     Ok((!again).then_some(found))
 }
 
+/// Whether a record has the entries that other conditions ask for.
+fn has_entries(view: View<'_>, probes: &[(u32, Vec<u8>)], key: &[u8]) -> Result<bool, Error> {
+    for (index, value) in probes {
+        let entry = index::Entry::new(*index, value, key);
+        view.counters().add_index_entries(1);
+        let found = view.engine().indexes.get(view.txn(), &entry.key);
+        if found.map_err(EngineError::from)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Each record belongs to the first group whose test it passes. An index entry of a long text stands for other
 /// texts, too, so the test of the driver itself counts as well.
 fn belongs_to_other_group(plan: &Plan, driver: &Driver, found: &Found) -> bool {
@@ -120,7 +161,7 @@ fn belongs_to_other_group(plan: &Plan, driver: &Driver, found: &Found) -> bool {
     }
     let passes = |driver: &Driver| {
         let test = driver.test.as_ref();
-        test.is_none_or(|test| test.matches(found.document.attribute(&test.attribute).as_ref()))
+        test.is_none_or(|test| test.matches(&*found.document))
     };
     let mut earlier = plan
         .drivers
@@ -153,80 +194,4 @@ fn is_found_by_other_entry(scan: &Scan, descending: bool, entry: &RawEntry, foun
         true => inside.next_back(),
     };
     first.is_some_and(|first| first.key != entry.key)
-}
-
-/// Matches collected for an in-memory sort.
-#[derive(Debug)]
-pub(crate) struct Sorter {
-    keys: Vec<(String, bool)>,
-    rows: Vec<(Vec<Value>, Vec<u8>)>,
-    /// Rows beyond these can not be part of the result.
-    wanted: usize,
-    max_rows: usize,
-}
-
-impl Sorter {
-    pub(crate) fn new(keys: Vec<(String, bool)>, wanted: u64, max_rows: usize) -> Self {
-        Self {
-            keys,
-            rows: Vec::new(),
-            wanted: usize::try_from(wanted).unwrap_or(usize::MAX),
-            max_rows,
-        }
-    }
-
-    /// Adds a match.
-    ///
-    /// # Errors
-    ///
-    /// 400 when more matches are to be sorted than are allowed.
-    pub(crate) fn push(&mut self, found: &Found) -> Result<(), Error> {
-        let values = self
-            .keys
-            .iter()
-            .map(|(name, _)| found.document.attribute(name).unwrap_or_default());
-        self.rows
-            .push((values.collect(), found.encoded_key.clone()));
-        // With a limit only the best are kept; cutting at double size makes that cheap.
-        if self.rows.len() > self.wanted.saturating_mul(2).max(1024) {
-            self.cut();
-        }
-        if self.rows.len().min(self.wanted) > self.max_rows {
-            return Err(Error::bad_request(format!(
-                "The query sorts more than {} records, add a condition, a limit or an index",
-                self.max_rows
-            )));
-        }
-        Ok(())
-    }
-
-    /// The encoded keys of the matches, sorted.
-    pub(crate) fn finish(mut self) -> Vec<Vec<u8>> {
-        self.cut();
-        self.rows.into_iter().map(|(_, key)| key).collect()
-    }
-
-    fn cut(&mut self) {
-        let directions: Arc<[bool]> = self
-            .keys
-            .iter()
-            .map(|(_, descending)| *descending)
-            .collect();
-        self.rows
-            .sort_unstable_by(|(left, left_key), (right, right_key)| {
-                let values = left.iter().zip(right).zip(directions.iter());
-                values
-                    .map(|((left, right), descending)| {
-                        let ordering = crate::filter::sort_order(left, right);
-                        if *descending {
-                            ordering.reverse()
-                        } else {
-                            ordering
-                        }
-                    })
-                    .find(|ordering| ordering.is_ne())
-                    .unwrap_or_else(|| left_key.cmp(right_key))
-            });
-        self.rows.truncate(self.wanted);
-    }
 }

@@ -8,6 +8,7 @@
 //! ```
 
 mod directives;
+mod relation;
 mod source;
 mod table;
 mod types;

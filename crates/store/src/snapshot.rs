@@ -1,5 +1,6 @@
 //! A consistent view of one table, kept for the length of a query.
 
+use std::cell::Cell;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use heed::{RoTxn, WithoutTls};
 use resource::{Error, Key};
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::computed::ComputedSet;
 use crate::document::{Dictionary, StoredDocument};
 use crate::environment::{Bounds, Engine, META_LAST_TIME, SubStore, id_key};
 use crate::error::EngineError;
@@ -18,18 +20,63 @@ use crate::record::{self, Header};
 use crate::stored_table::StoredTable;
 use crate::table::Table;
 
-/// A read transaction with everything that is needed to make sense of it.
+/// A read transaction with everything that is needed to make sense of one table, and of others on request.
 pub(crate) struct Snapshot {
-    // Ends before the engine may be closed.
-    txn: RoTxn<'static, WithoutTls>,
-    engine: Arc<Engine>,
+    reading: Reading,
     pub(crate) table: Arc<Table>,
     pub(crate) stored: Arc<StoredTable>,
     dictionary: Arc<Dictionary>,
+    computed: Option<Arc<ComputedSet>>,
     opened: Instant,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The read transaction itself.
+struct Reading {
+    // Ends before the engine may be closed.
+    txn: RoTxn<'static, WithoutTls>,
+    engine: Arc<Engine>,
     /// Records that expired before this are absent.
     now: Timestamp,
-    _permit: OwnedSemaphorePermit,
+    /// What was read from it.
+    counters: ReadCounters,
+}
+
+/// What a query read: each entry of the engine that it looked at counts once.
+#[derive(Debug, Default)]
+pub(crate) struct ReadCounters {
+    pub(crate) records: Cell<u64>,
+    pub(crate) index_entries: Cell<u64>,
+}
+
+impl ReadCounters {
+    fn add_record(&self) {
+        self.records.set(self.records.get() + 1);
+    }
+
+    pub(crate) fn add_index_entries(&self, count: usize) {
+        self.index_entries
+            .set(self.index_entries.get() + count as u64);
+    }
+}
+
+/// Another table in a snapshot, as it was defined then.
+#[derive(Debug)]
+pub(crate) struct OtherTable {
+    pub(crate) table: Arc<Table>,
+    pub(crate) stored: Arc<StoredTable>,
+    dictionary: Arc<Dictionary>,
+    computed: Option<Arc<ComputedSet>>,
+}
+
+/// One table in a snapshot.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'s> {
+    reading: &'s Reading,
+    pub(crate) table: &'s Arc<Table>,
+    pub(crate) stored: &'s Arc<StoredTable>,
+    dictionary: &'s Arc<Dictionary>,
+    computed: Option<&'s Arc<ComputedSet>>,
 }
 
 /// A live record of a snapshot.
@@ -73,14 +120,18 @@ impl Snapshot {
             // still the same, the snapshot has all its indexes.
             if Arc::ptr_eq(&stored, &table.stored()) {
                 return Ok(Self {
-                    txn,
+                    reading: Reading {
+                        txn,
+                        engine,
+                        now: Timestamp::now(),
+                        counters: ReadCounters::default(),
+                    },
+                    computed: table.computed(&stored.definition),
                     stored,
                     // Names are shared before the commit that uses them, so this one knows all in the snapshot.
                     dictionary: table.dictionary(),
                     table: Arc::clone(table),
-                    engine,
                     opened: Instant::now(),
-                    now: Timestamp::now(),
                     _permit: permit,
                 });
             }
@@ -101,26 +152,118 @@ impl Snapshot {
         Ok(())
     }
 
+    /// The table that the snapshot was taken for.
+    pub(crate) fn view(&self) -> View<'_> {
+        View {
+            reading: &self.reading,
+            table: &self.table,
+            stored: &self.stored,
+            dictionary: &self.dictionary,
+            computed: self.computed.as_ref(),
+        }
+    }
+
+    /// Another table of the same database.
+    pub(crate) fn view_of<'s>(&'s self, other: &'s OtherTable) -> View<'s> {
+        View {
+            reading: &self.reading,
+            table: &other.table,
+            stored: &other.stored,
+            dictionary: &other.dictionary,
+            computed: other.computed.as_ref(),
+        }
+    }
+
+    /// Looks another table of the same database up. Its definition is read from the snapshot, because the current
+    /// one may name indexes that are newer.
+    ///
+    /// # Errors
+    ///
+    /// 404 when there is no such table in the snapshot.
+    pub(crate) fn other_table(&self, name: &str) -> Result<OtherTable, Error> {
+        let database = self.table.database();
+        let missing = || crate::structure::missing_table(&database.name, name);
+        let table = database
+            .tables
+            .load()
+            .get(name)
+            .cloned()
+            .ok_or_else(missing)?;
+        let tables = &self.reading.engine.tables;
+        let bytes = tables
+            .get(&self.reading.txn, &table.id().to_be_bytes())
+            .map_err(EngineError::from)?
+            .ok_or_else(missing)?;
+        let stored = StoredTable::decode(bytes)?;
+        // As long as nothing has changed, what is known about the definition need not be worked out again.
+        let current = table.stored();
+        let stored = match *current == stored {
+            true => current,
+            false => Arc::new(stored),
+        };
+        Ok(OtherTable {
+            computed: table.computed(&stored.definition),
+            stored,
+            dictionary: table.dictionary(),
+            table,
+        })
+    }
+
+    pub(crate) fn counters(&self) -> &ReadCounters {
+        &self.reading.counters
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
-        &self.engine
+        &self.reading.engine
     }
 
     pub(crate) fn txn(&self) -> &RoTxn<'_> {
-        &self.txn
+        &self.reading.txn
     }
 
     /// Local time of the newest commit in the snapshot.
     pub(crate) fn last_time(&self) -> Result<Timestamp, Error> {
-        Ok(self.engine.meta_time(&self.txn, META_LAST_TIME)?)
+        Ok(self.engine().meta_time(self.txn(), META_LAST_TIME)?)
+    }
+
+    /// As [`View::entries`].
+    pub(crate) fn entries(
+        &self,
+        store: &SubStore,
+        bounds: Bounds<'_>,
+        descending: bool,
+        count: usize,
+    ) -> Result<Vec<RawEntry>, Error> {
+        self.view().entries(store, bounds, descending, count)
+    }
+
+    /// A document of the log, with the names of this table.
+    pub(crate) fn open_document(&self, bytes: &[u8]) -> Result<StoredDocument, Error> {
+        let bytes = Bytes::copy_from_slice(bytes);
+        Ok(StoredDocument::open(bytes, Arc::clone(&self.dictionary))?)
+    }
+}
+
+impl<'s> View<'s> {
+    pub(crate) fn engine(&self) -> &'s Engine {
+        &self.reading.engine
+    }
+
+    pub(crate) fn txn(&self) -> &'s RoTxn<'s> {
+        &self.reading.txn
+    }
+
+    pub(crate) fn counters(&self) -> &'s ReadCounters {
+        &self.reading.counters
     }
 
     /// The live record of an encoded key.
     pub(crate) fn record(&self, encoded_key: &[u8]) -> Result<Option<Found>, Error> {
         let key = id_key(self.stored.id, encoded_key);
         match self
-            .engine
+            .engine()
             .records
-            .get(&self.txn, &key)
+            .get(self.txn(), &key)
             .map_err(EngineError::from)?
         {
             Some(bytes) => self.found(encoded_key.to_vec(), bytes),
@@ -130,25 +273,21 @@ impl Snapshot {
 
     /// A record from its stored bytes, unless it has expired.
     pub(crate) fn found(&self, encoded_key: Vec<u8>, bytes: &[u8]) -> Result<Option<Found>, Error> {
+        self.counters().add_record();
         let (header, _, document) = record::split(bytes)?;
-        if header.is_expired(self.now) {
+        if header.is_expired(self.reading.now) {
             return Ok(None);
         }
         let document = StoredDocument::open(
             Bytes::copy_from_slice(document),
-            Arc::clone(&self.dictionary),
-        )?;
+            Arc::clone(self.dictionary),
+        )?
+        .with_computed(self.computed.cloned());
         Ok(Some(Found {
             encoded_key,
             header,
             document: Arc::new(document),
         }))
-    }
-
-    /// A document of the log, with the names of this table.
-    pub(crate) fn open_document(&self, bytes: &[u8]) -> Result<StoredDocument, Error> {
-        let bytes = Bytes::copy_from_slice(bytes);
-        Ok(StoredDocument::open(bytes, Arc::clone(&self.dictionary))?)
     }
 
     /// Up to `count` entries of a range, from one of its ends.
@@ -172,11 +311,11 @@ impl Snapshot {
         let engine_error = |error: heed::Error| Error::from(EngineError::from(error));
         match descending {
             false => {
-                let range = store.range(&self.txn, &bounds).map_err(engine_error)?;
+                let range = store.range(self.txn(), &bounds).map_err(engine_error)?;
                 range.take(count).map(copy).collect()
             }
             true => {
-                let range = store.rev_range(&self.txn, &bounds).map_err(engine_error)?;
+                let range = store.rev_range(self.txn(), &bounds).map_err(engine_error)?;
                 range.take(count).map(copy).collect()
             }
         }
@@ -192,8 +331,12 @@ impl Snapshot {
         if is_empty(&bounds) {
             return Ok(0);
         }
-        let range = store.range(&self.txn, &bounds).map_err(EngineError::from)?;
-        Ok(range.take(limit).count())
+        let range = store
+            .range(self.txn(), &bounds)
+            .map_err(EngineError::from)?;
+        let count = range.take(limit).count();
+        self.counters().add_index_entries(count);
+        Ok(count)
     }
 }
 

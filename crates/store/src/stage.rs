@@ -102,6 +102,11 @@ impl Stage<'_, '_> {
             PreparedKey::Given(key, encoded) => (Some(key.clone()), encoded.clone()),
             PreparedKey::Root | PreparedKey::NextInteger => (None, Vec::new()),
         };
+        if let Some(computed) = table.computed(&self.batch.stored(&table).definition)
+            && !matches!(write.kind, WriteKind::Message(_))
+        {
+            computed.check_writable()?;
+        }
         let stored = match key {
             Some(_) => self.stored(table.id(), &encoded)?,
             None => None,
@@ -277,10 +282,11 @@ impl Stage<'_, '_> {
             _ => None,
         };
         let local_time = self.local_time();
+        let expires_at = expiry_of(&self.batch.stored(&target.table).definition, &document);
         let header = Header {
             version: self.version,
             local_time,
-            expires_at: write.expires_at.or_else(|| {
+            expires_at: write.expires_at.or(expires_at).or_else(|| {
                 let seconds = lifetime?;
                 Timestamp::from_millis(self.version.as_millis() + seconds as f64 * 1000.0)
             }),
@@ -566,6 +572,17 @@ fn time_value(attribute: &Attribute, time: Timestamp) -> Value {
         _ if millis.fract() == 0.0 => Value::Int(millis as i64),
         _ => Value::Float(millis),
     }
+}
+
+/// When a record expires by an attribute of its own (`@expiresAt`).
+fn expiry_of(definition: &TableDefinition, record: &Encoded) -> Option<Timestamp> {
+    let mut attributes = definition.attributes.iter();
+    let attribute = attributes.find(|attribute| attribute.expires_at)?;
+    let millis = match record.document.attribute(&attribute.name)? {
+        Value::Date(date) => date.as_millis() as f64,
+        value => value.as_f64()?,
+    };
+    Timestamp::from_millis(millis).filter(|time| *time > Timestamp::ZERO)
 }
 
 /// Brings a record from before a patch to after it.

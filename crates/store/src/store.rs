@@ -15,19 +15,23 @@ use resource::{
 };
 use tokio::sync::oneshot;
 
+use crate::cache::{CacheLifetime, CachedTable, Source};
+use crate::computed::ComputeFunction;
 use crate::config::StoreConfig;
-use crate::database::{Common, Database};
+use crate::database::{Common, Database, QueryCounts};
 use crate::document::Dictionary;
 use crate::environment::{Engine, FORMAT, META_LAST_TIME};
 use crate::error::{EngineError, StoreError};
+use crate::measure::DatabaseStatistics;
 use crate::pool::Pool;
 use crate::prepare::prepare;
+use crate::statistics::IndexProgress;
 use crate::stored_table::StoredTable;
 use crate::structure::{Alteration, missing_table};
 use crate::table::{Table, commit};
 use crate::verify::{Verification, verify};
 use crate::writer::{self, Command};
-use crate::{pump, statistics, validate};
+use crate::{measure, pump, statistics, validate};
 
 /// The database of users and roles; always there, and not listed.
 pub const SYSTEM_DATABASE: &str = "system";
@@ -197,6 +201,93 @@ impl Store {
             .map_err(|_| Error::unavailable(format!("database '{database}' is closed")))
     }
 
+    /// Registers the function of a computed attribute (`@computed` without `from`, `schema-and-storage.md` §10).
+    ///
+    /// Until then the attribute is absent; when it is indexed, writes to the table and queries that need the index
+    /// answer 503. A function that gives other values than the one before needs a new `version` in the schema,
+    /// which makes the index anew.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use resource::{Hub, Value};
+    /// # use store::{Store, StoreConfig};
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// # let directory = tempfile::tempdir().unwrap();
+    /// # let store = Store::open(StoreConfig::new(directory.path()), Hub::new(1)).unwrap();
+    /// let schema = "type Dog @table { id: ID @primaryKey, name: String, initial: String @computed @indexed }";
+    /// store.ensure(store::schema::parse(schema, "dog.graphql").unwrap().tables).await.unwrap();
+    /// store.compute("data", "Dog", "initial", Arc::new(|dog| {
+    ///     dog.get("name")?.as_str()?.get(..1).map(Value::from)
+    /// })).await.unwrap();
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database, table or attribute, 400 for an attribute that no function computes.
+    pub async fn compute(
+        &self,
+        database: &str,
+        table: &str,
+        attribute: &str,
+        function: ComputeFunction,
+    ) -> Result<(), Error> {
+        let found = self.database(database)?;
+        let tables = found.tables.load_full();
+        let known = tables
+            .get(table)
+            .ok_or_else(|| missing_table(database, table))?;
+        known.set_function(attribute, function)?;
+        // The writer looks for indexes that can be built now.
+        alter(&found, Alteration::Ensure(Vec::new()))
+            .await
+            .map(drop)
+    }
+
+    /// A table as the cache of a source (`schema-and-storage.md` §12). Reads and writes that are to reach the source
+    /// go through what this answers; export it in place of the table.
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database or table; 400 when the table has a source already.
+    pub fn sourced_from(
+        &self,
+        database: &str,
+        table: &str,
+        source: Arc<dyn Source>,
+        lifetime: CacheLifetime,
+    ) -> Result<Arc<CachedTable>, Error> {
+        let tables = self.database(database)?.tables.load_full();
+        let known = tables
+            .get(table)
+            .ok_or_else(|| missing_table(database, table))?;
+        if !known.claim_source() {
+            return Err(Error::bad_request(
+                "Can not have multiple canonical (non-intermediate) sources",
+            ));
+        }
+        Ok(CachedTable::new(Arc::clone(known), source, lifetime))
+    }
+
+    /// The indexes of a database that are being built, and how far they are.
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database.
+    pub fn index_progress(&self, database: &str) -> Result<Vec<IndexProgress>, Error> {
+        statistics::index_progress(&*self.database(database)?)
+    }
+
+    /// What the queries of a database have read, those that ended. A query that an index answers reads no more than
+    /// it returns.
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database.
+    pub fn query_counts(&self, database: &str) -> Result<QueryCounts, Error> {
+        Ok(self.database(database)?.counts.load())
+    }
+
     /// Reads everything in a database and checks that it fits together: checksums, counts, indexes and the log
     /// against the records. Takes long and holds a snapshot meanwhile.
     ///
@@ -228,6 +319,16 @@ impl Store {
             Ok(())
         })
         .await
+    }
+
+    /// Numbers of every database, `system` included, sorted by name; one that is being closed is left out. Quick,
+    /// but touches the files: not for a worker.
+    pub fn statistics_of_databases(&self) -> Vec<DatabaseStatistics> {
+        let databases = self.shared.databases.load_full();
+        databases
+            .values()
+            .filter_map(|database| measure::of(database).ok())
+            .collect()
     }
 
     pub(crate) fn database(&self, name: &str) -> Result<Arc<Database>, Error> {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use base::Timestamp;
 use bytes::Bytes;
 use resource::schema::{Element, Export, ObjectType};
-use resource::{Attribute, AttributeType, Exposure, Map, TableDefinition, Value, json};
+use resource::{
+    Attribute, AttributeType, Computed, Exposure, Map, Relation, TableDefinition, Value, json,
+};
 
 use crate::FormatError;
 
@@ -23,6 +25,8 @@ pub(crate) enum IndexState {
     Building {
         /// `None`: not begun.
         after: Option<Vec<u8>>,
+        /// How many records that were.
+        built: u64,
     },
 }
 
@@ -60,8 +64,9 @@ impl StoredTable {
             let mut map = Map::new();
             map.insert("id", i64::from(index.id));
             map.insert("attribute", index.attribute.as_str());
-            if let IndexState::Building { after } = &index.state {
+            if let IndexState::Building { after, built } = &index.state {
                 map.insert("building", after.as_deref().map_or(Value::Null, hex));
+                map.insert("built", *built);
             }
             if !index.sorts {
                 map.insert("sorts", false);
@@ -115,15 +120,18 @@ fn decode_table(value: &Value) -> Option<StoredTable> {
 
 fn decode_index(value: &Value) -> Option<Index> {
     let map = value.as_map()?;
+    let built = map.get("built").and_then(Value::as_i64);
+    let built = built.map_or(0, i64::unsigned_abs);
     Some(Index {
         id: u32::try_from(map.get("id")?.as_i64()?).ok()?,
         attribute: map.get("attribute")?.as_str()?.to_owned(),
         sorts: map.get("sorts").is_none(),
         state: match map.get("building") {
             None => IndexState::Ready,
-            Some(Value::Null) => IndexState::Building { after: None },
+            Some(Value::Null) => IndexState::Building { after: None, built },
             Some(after) => IndexState::Building {
                 after: Some(unhex(after.as_str()?)?),
+                built,
             },
         },
     })
@@ -194,22 +202,57 @@ fn decode_export(map: &Map) -> Option<Export> {
 
 fn encode_attributes(attributes: &[Attribute]) -> Value {
     let encode = |attribute: &Attribute| {
-        Value::Map(Map::from_iter([
+        let mut map = Map::from_iter([
             ("name", Value::from(attribute.name.as_str())),
             ("type", encode_type(&attribute.kind)),
             ("nullable", Value::Bool(attribute.nullable)),
             ("indexed", Value::Bool(attribute.indexed)),
             ("createdTime", Value::Bool(attribute.assigned_created_time)),
             ("updatedTime", Value::Bool(attribute.assigned_updated_time)),
-        ]))
+        ]);
+        if attribute.expires_at {
+            map.insert("expiresAt", true);
+        }
+        if let Some(Relation { table, from, to }) = &attribute.relation {
+            let members = [
+                ("table", Some(table)),
+                ("from", from.as_ref()),
+                ("to", to.as_ref()),
+            ];
+            map.insert("relation", texts(members));
+        }
+        if let Some(Computed { from, version }) = &attribute.computed {
+            let members = [("from", from.as_ref()), ("version", version.as_ref())];
+            map.insert("computed", texts(members));
+        }
+        Value::Map(map)
     };
     Value::Array(attributes.iter().map(encode).collect())
+}
+
+/// The texts that are there, under their names.
+fn texts<const N: usize>(members: [(&str, Option<&String>); N]) -> Value {
+    let present = members
+        .into_iter()
+        .filter_map(|(name, text)| Some((name, text?)));
+    let values = present.map(|(name, text)| (name, Value::from(text.as_str())));
+    Value::Map(values.collect())
 }
 
 fn decode_attributes(value: &Value) -> Option<Vec<Attribute>> {
     let decode = |value: &Value| {
         let map = value.as_map()?;
         let flag = |name| map.get(name)?.as_bool();
+        let text = |map: &Map, name| Some(map.get(name)?.as_str()?.to_owned());
+        let relation = match map.get("relation").and_then(Value::as_map) {
+            Some(relation) => Some(Relation {
+                table: text(relation, "table")?,
+                from: text(relation, "from"),
+                to: text(relation, "to"),
+            }),
+            None => None,
+        };
+        let computed = map.get("computed").and_then(Value::as_map);
         Some(Attribute {
             name: map.get("name")?.as_str()?.to_owned(),
             kind: decode_type(map.get("type")?)?,
@@ -217,6 +260,12 @@ fn decode_attributes(value: &Value) -> Option<Vec<Attribute>> {
             indexed: flag("indexed")?,
             assigned_created_time: flag("createdTime")?,
             assigned_updated_time: flag("updatedTime")?,
+            expires_at: map.contains_key("expiresAt"),
+            relation,
+            computed: computed.map(|computed| Computed {
+                from: text(computed, "from"),
+                version: text(computed, "version"),
+            }),
         })
     };
     value.as_array()?.iter().map(decode).collect()
@@ -371,6 +420,9 @@ pub(crate) mod message {
         if let Some(qos) = properties.qos {
             map.insert("qos", i64::from(qos));
         }
+        if let Some(receipt) = properties.receipt {
+            map.insert("receipt", receipt.cast_signed());
+        }
         map
     }
 
@@ -398,6 +450,7 @@ pub(crate) mod message {
                 .map(|user| user.iter().filter_map(pair).collect())
                 .unwrap_or_default(),
             qos: number("qos").and_then(|n| n.try_into().ok()),
+            receipt: number("receipt").map(i64::cast_unsigned),
         }
     }
 }
@@ -429,6 +482,22 @@ mod tests {
                     Attribute::new("id", AttributeType::Id),
                     tags,
                     Attribute::new("size", AttributeType::Object(Arc::new(size))),
+                    Attribute {
+                        relation: Some(Relation {
+                            table: "Owner".into(),
+                            from: Some("ownerId".into()),
+                            to: None,
+                        }),
+                        ..Attribute::new("owner", AttributeType::Any)
+                    },
+                    Attribute {
+                        computed: Some(Computed {
+                            from: Some("a + b".into()),
+                            version: Some("2".into()),
+                        }),
+                        expires_at: true,
+                        ..Attribute::new("sum", AttributeType::Long)
+                    },
                 ],
                 schema_defined: true,
                 sealed: false,
@@ -445,6 +514,7 @@ mod tests {
                     attribute: "tags".into(),
                     state: IndexState::Building {
                         after: Some(vec![0, 255]),
+                        built: 7,
                     },
                     sorts: true,
                 },
@@ -484,6 +554,7 @@ mod tests {
             correlation_data: Some(Bytes::from_static(b"\x00\x01")),
             user_properties: vec![("k".into(), "v".into()), ("k".into(), "w".into())],
             qos: Some(1),
+            receipt: Some(u64::MAX),
         };
         let wrapped = message::wrap(&Value::from("hi"), Some(&properties));
         assert_eq!(

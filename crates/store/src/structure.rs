@@ -7,6 +7,7 @@ use resource::{Attribute, AttributeType, Error, TableDefinition};
 
 use crate::apply::add_index;
 use crate::batch::{Batch, Failure, WriterMemory};
+use crate::computed::{ComputedSet, Functions};
 use crate::database::Database;
 use crate::document::Dictionary;
 use crate::environment::Engine;
@@ -117,7 +118,12 @@ fn check(definition: &TableDefinition) -> Result<(), Error> {
     for attribute in &definition.attributes {
         validate::attribute_name(&attribute.name)?;
     }
+    ComputedSet::of(definition, &Functions::new())?;
     match definition.attribute(&definition.primary_key) {
+        Some(key) if !key.is_stored() => Err(Error::bad_request(format!(
+            "The primary key '{}' of table '{}' can be neither computed nor a relationship",
+            definition.primary_key, definition.table
+        ))),
         Some(_) => Ok(()),
         None => Err(Error::bad_request(format!(
             "The primary key '{}' of table '{}' is not one of its attributes",
@@ -177,6 +183,8 @@ fn alter_table(
         stored.audited_since = batch.tick();
     }
     stored.definition = Arc::new(definition);
+    // Indexes that are built at once are built by the new definition.
+    batch.replace_stored(table, stored.clone());
     alter_indexes(batch, table, &old, &mut stored)?;
     batch.replace_stored(table, stored);
     Ok(())
@@ -204,7 +212,7 @@ fn alter_indexes(
             old.definition.attribute(name),
             stored.definition.attribute(name),
         );
-        matches!((old, new), (Some(old), Some(new)) if old.kind == new.kind && old.nullable == new.nullable)
+        matches!((old, new), (Some(old), Some(new)) if old.kind == new.kind && old.nullable == new.nullable && old.computed == new.computed)
     };
     let (kept, dropped): (Vec<Index>, Vec<Index>) = old
         .indexes

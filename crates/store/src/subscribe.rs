@@ -13,8 +13,8 @@ use resource::{
 };
 
 use crate::environment::META_LOG_START;
-use crate::filter::Filter;
-use crate::plan::{self, Order, Plan};
+use crate::filter::{Filter, NoRelations};
+use crate::plan::{self, Plan};
 use crate::pump::{self, Pump, Source};
 use crate::replay::{Replay, find_last};
 use crate::scan::ScanPosition;
@@ -58,7 +58,7 @@ pub(crate) async fn subscribe(
     let filter = options
         .filter
         .as_ref()
-        .map(|condition| Filter::compile(condition, definition, &may_read));
+        .map(|condition| Filter::compile(condition, definition, &may_read, &NoRelations));
     let filter = filter.transpose()?;
 
     let common = &table.database().common;
@@ -166,20 +166,16 @@ impl Begin {
 }
 
 fn current(snapshot: &Snapshot, scope: &Scope) -> Result<BacklogState, Error> {
-    let plan = Plan {
-        drivers: plan::scope_drivers(snapshot, scope)?,
-        filter: None,
-        key_prefix: None,
-        order: Order::Driver { descending: false },
-        offset: 0,
-        limit: u64::MAX,
-    };
-    Ok(BacklogState::Current(plan, ScanPosition::default()))
+    let plan = Plan::of_drivers(plan::scope_drivers(snapshot.view(), scope)?);
+    Ok(BacklogState::Current(
+        Box::new(plan),
+        ScanPosition::default(),
+    ))
 }
 
 enum BacklogState {
     /// The records of the scope in key order.
-    Current(Plan, ScanPosition),
+    Current(Box<Plan>, ScanPosition),
     /// Log entries, from the oldest.
     Replay(Replay),
     /// The last entries: they are looked for from the newest, then replayed.
@@ -225,7 +221,7 @@ impl Backlog {
         match &mut self.state {
             BacklogState::Done => Ok(true),
             BacklogState::Current(plan, position) => {
-                let piece = position.advance(snapshot, plan)?;
+                let piece = position.advance(snapshot.view(), plan, usize::MAX)?;
                 for found in piece.found {
                     let key = found.key()?;
                     if scope.covers(Some(&key)) {

@@ -4,16 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use base::Timestamp;
 use resource::access::require_any;
 use resource::{
-    Action, Answer, Context, Error, Key, Methods, Record, RecordStream, Resource, Scope, SourceId,
-    SubscribeOptions, Subscription, TableDefinition, Target, Write, WriteKind, WriteOutcome,
-    Written,
+    Action, Answer, Context, Error, Key, Methods, Query, Record, RecordStream, Resource, Scope,
+    Select, SourceId, SubscribeOptions, Subscription, TableDefinition, Target, Value, Write,
+    WriteKind, WriteOutcome, Written,
 };
 use tokio::sync::oneshot;
 
+use crate::computed::{ComputeFunction, ComputedSet, Functions};
 use crate::database::Database;
 use crate::document::{Dictionary, StoredDocument};
 use crate::environment::id_key;
@@ -44,7 +45,18 @@ pub struct Table {
     database: Arc<Database>,
     stored: ArcSwap<StoredTable>,
     dictionary: ArcSwap<Dictionary>,
+    functions: ArcSwap<Functions>,
+    /// The computed attributes of the definition that was asked for last.
+    computed: ArcSwapOption<ComputedOf>,
     dropped: AtomicBool,
+    /// Whether the table caches a source.
+    sourced: AtomicBool,
+}
+
+struct ComputedOf {
+    definition: Arc<TableDefinition>,
+    functions: Arc<Functions>,
+    set: Option<Arc<ComputedSet>>,
 }
 
 impl fmt::Debug for Table {
@@ -70,7 +82,10 @@ impl Table {
             database: Arc::clone(database),
             stored: ArcSwap::from_pointee(stored),
             dictionary: ArcSwap::from_pointee(dictionary),
+            functions: ArcSwap::default(),
+            computed: ArcSwapOption::default(),
             dropped: AtomicBool::new(false),
+            sourced: AtomicBool::new(false),
         })
     }
 
@@ -106,6 +121,54 @@ impl Table {
         self.dictionary.store(dictionary);
     }
 
+    /// The computed attributes of a definition of this table.
+    pub(crate) fn computed(&self, definition: &Arc<TableDefinition>) -> Option<Arc<ComputedSet>> {
+        let functions = self.functions.load_full();
+        if let Some(known) = &*self.computed.load()
+            && Arc::ptr_eq(&known.definition, definition)
+            && Arc::ptr_eq(&known.functions, &functions)
+        {
+            return known.set.clone();
+        }
+        // A definition was checked before it was stored.
+        let set = ComputedSet::of(definition, &functions).ok().flatten();
+        let set = set.map(Arc::new);
+        self.computed.store(Some(Arc::new(ComputedOf {
+            definition: Arc::clone(definition),
+            functions,
+            set: set.clone(),
+        })));
+        set
+    }
+
+    /// Sets the function of a computed attribute.
+    ///
+    /// # Errors
+    ///
+    /// 404 if the attribute is not declared, 400 if it is not one that a function computes.
+    pub(crate) fn set_function(&self, name: &str, function: ComputeFunction) -> Result<(), Error> {
+        let stored = self.stored.load();
+        let attribute = stored.definition.attribute(name);
+        let attribute = attribute
+            .ok_or_else(|| Error::not_found(format!("{name} is not a defined attribute")))?;
+        if !matches!(&attribute.computed, Some(computed) if computed.from.is_none()) {
+            return Err(Error::bad_request(format!(
+                "{name} is not an attribute that a function computes"
+            )));
+        }
+        self.functions.rcu(|functions| {
+            let mut functions = Functions::clone(functions);
+            functions.insert(name.to_owned(), Arc::clone(&function));
+            functions
+        });
+        Ok(())
+    }
+
+    /// Makes the table the cache of one source; `false` if it is that already.
+    pub(crate) fn claim_source(&self) -> bool {
+        !self.sourced.swap(true, Ordering::AcqRel)
+    }
+
     pub(crate) fn is_dropped(&self) -> bool {
         self.dropped.load(Ordering::Acquire)
     }
@@ -124,7 +187,7 @@ impl Table {
             .expect("a borrowed table is held by an Arc")
     }
 
-    fn access(&self, context: &Context, actions: &[Action]) -> Result<Readable, Error> {
+    pub(crate) fn access(&self, context: &Context, actions: &[Action]) -> Result<Readable, Error> {
         let access = require_any(context, &self.database.name, &self.name, actions)?;
         Ok(Readable {
             attributes: access.attributes,
@@ -147,6 +210,14 @@ impl Table {
         }
     }
 
+    /// The live record of a key, on the calling thread.
+    pub(crate) fn find(&self, key: &Key) -> Result<Option<Found>, Error> {
+        if self.is_dropped() {
+            return Err(self.missing());
+        }
+        self.read_record(order::encode_key(key)?)
+    }
+
     fn read_record(&self, encoded_key: Vec<u8>) -> Result<Option<Found>, Error> {
         let engine = self.database.engine()?;
         let txn = engine.read()?;
@@ -160,7 +231,8 @@ impl Table {
         }
         let bytes = bytes::Bytes::copy_from_slice(document);
         // Names are shared before the commit that uses them, so those loaded now are all that were read.
-        let document = StoredDocument::open(bytes, self.dictionary())?;
+        let document = StoredDocument::open(bytes, self.dictionary())?
+            .with_computed(self.computed(&self.stored.load().definition));
         Ok(Some(Found {
             encoded_key,
             header,
@@ -168,21 +240,50 @@ impl Table {
         }))
     }
 
-    fn new_search(&self, target: &Target, readable: Readable) -> Search {
+    fn new_search(&self, target: &Target, readable: Readable, context: &Context) -> Search {
         let prefix = target.key.as_ref().map(Key::to_string);
-        Search::new(&self.arc(), target.query.clone(), prefix, readable)
+        let query = target.query.clone();
+        Search::new(&self.arc(), query, prefix, readable, context)
+    }
+
+    /// Whether a selection asks for more than the attributes of the record.
+    pub(crate) fn is_joined(&self, target: &Target) -> bool {
+        let definition = Arc::clone(&self.stored.load().definition);
+        let is_not_stored = |name: &str| {
+            let attribute = definition.attribute(name);
+            attribute.is_some_and(|attribute| !attribute.is_stored())
+        };
+        let mut items = target.query.select.iter().flat_map(Select::items);
+        items.any(|item| item.nested.is_some() || is_not_stored(&item.name))
+    }
+
+    async fn read_joined(
+        &self,
+        target: &Target,
+        context: &Context,
+    ) -> Result<Option<Record>, Error> {
+        let readable = self.access(context, &[Action::Read])?;
+        let Some(key) = target.key.clone() else {
+            return Err(Error::bad_request("A record is addressed by its key"));
+        };
+        let query = Query {
+            select: target.query.select.clone(),
+            ..Query::default()
+        };
+        let mut search = Search::new(&self.arc(), query, None, readable, context);
+        pump::run(&self.database.common.pool, move || search.one(&key)).await
     }
 
     async fn delete_all(&self, target: &Target, context: &Context) -> Result<u64, Error> {
         let readable = self.access(context, &[Action::Delete])?;
         self.access(context, &[Action::Read])?;
-        let stored = self.stored();
-        let may_read = |name: &str| readable.allows(name);
-        let condition = target.query.condition.as_ref();
-        let filter =
-            condition.map(|condition| Filter::compile(condition, &stored.definition, &may_read));
-        let filter = filter.transpose()?.map(Arc::new);
-        let mut search = Some(self.new_search(target, readable));
+        let mut search = self.new_search(target, readable, context);
+        search = pump::run(&self.database.common.pool, move || {
+            search.begin().map(|()| search)
+        })
+        .await?;
+        let filter = search.filter().cloned().map(Arc::new);
+        let mut search = Some(search);
         let mut deleted = 0;
         while let Some(mut unfinished) = search.take() {
             let (keys, rest) = pump::run(&self.database.common.pool, move || {
@@ -291,7 +392,10 @@ impl Resource for Table {
     }
 
     fn get<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, Option<Record>> {
-        Answer::ready(self.read(target, context))
+        match self.is_joined(target) {
+            false => Answer::ready(self.read(target, context)),
+            true => Answer::pending(self.read_joined(target, context)),
+        }
     }
 
     fn search<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, RecordStream> {
@@ -299,7 +403,7 @@ impl Resource for Table {
             Ok(readable) => readable,
             Err(error) => return Answer::ready(Err(error)),
         };
-        let mut search = self.new_search(target, readable);
+        let mut search = self.new_search(target, readable, context);
         Answer::pending(async move {
             let common = &self.database.common;
             let pool = &common.pool;
@@ -308,6 +412,17 @@ impl Resource for Table {
                 Box::pin(Pump::new(pool, search, common.config.max_snapshot_age));
             Ok(stream)
         })
+    }
+
+    fn explain<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, Value> {
+        let readable = match self.access(context, &[Action::Read]) {
+            Ok(readable) => readable,
+            Err(error) => return Answer::ready(Err(error)),
+        };
+        let mut search = self.new_search(target, readable, context);
+        Answer::pending(pump::run(&self.database.common.pool, move || {
+            search.explain()
+        }))
     }
 
     fn write<'a>(&'a self, writes: Vec<Write>, context: &'a Context) -> Answer<'a, Vec<Written>> {

@@ -45,6 +45,19 @@ pub fn record(def: &TableDefinition, mut body: Map, partial: bool) -> Result<Map
             body.remove(&attribute.name);
             continue;
         }
+        if !attribute.is_stored() {
+            if body.contains_key(&attribute.name) {
+                let what = match attribute.computed {
+                    Some(_) => "Computed property",
+                    None => "Relationship",
+                };
+                let name = &attribute.name;
+                checker.violation(format!(
+                    "{what} {name} may not be directly assigned a value"
+                ));
+            }
+            continue;
+        }
         let required = !attribute.nullable && attribute.name != def.primary_key;
         match body.get_mut(&attribute.name) {
             Some(Value::Null) | None if required => {

@@ -147,7 +147,8 @@ impl Verifier<'_> {
         let name = table.table_name();
         let opened = record::split(bytes).and_then(|(header, _, document)| {
             let document =
-                StoredDocument::open(Bytes::copy_from_slice(document), table.dictionary())?;
+                StoredDocument::open(Bytes::copy_from_slice(document), table.dictionary())?
+                    .with_computed(table.computed(&table.stored().definition));
             document.verify()?;
             Ok((header, document))
         });

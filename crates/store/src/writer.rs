@@ -130,26 +130,39 @@ impl Writer<'_> {
             .map(|transaction| transaction.writes.len())
             .sum();
         match self.try_commit(&mut transactions) {
-            Ok(results) => reply(transactions, results),
+            Ok(results) => self.reply(transactions, results),
             Err(error) if error.may_concern_one() && transactions.len() > 1 => {
+                self.database.measures.retried(transactions.len());
                 for mut transaction in transactions {
                     let alone = self.try_commit(std::slice::from_mut(&mut transaction));
                     let result = alone.unwrap_or_else(|error| vec![Err(error.into())]);
-                    reply(vec![transaction], result);
+                    self.reply(vec![transaction], result);
                 }
             }
             Err(error) => {
                 tracing::error!(database = %self.database.name, %error, "a commit failed");
                 let error = Error::from(error);
                 let results = transactions.iter().map(|_| Err(error.clone())).collect();
-                reply(transactions, results);
+                self.reply(transactions, results);
             }
         }
         self.database.queue.measured(writes, started.elapsed());
     }
 
-    /// One durable commit; a result for each transaction.
+    /// One durable commit, counted; a result for each transaction.
     fn try_commit(
+        &mut self,
+        transactions: &mut [Transaction],
+    ) -> Result<Vec<Result<Vec<Written>, Error>>, EngineError> {
+        let started = Instant::now();
+        self.database.measures.commit_begins();
+        let results = self.commit_once(transactions);
+        // Before anybody is answered, so that who has the answer finds it counted.
+        self.database.measures.commit_ended(started.elapsed());
+        results
+    }
+
+    fn commit_once(
         &mut self,
         transactions: &mut [Transaction],
     ) -> Result<Vec<Result<Vec<Written>, Error>>, EngineError> {
@@ -167,6 +180,16 @@ impl Writer<'_> {
             self.maintenance.look_now();
         }
         Ok(results)
+    }
+
+    /// Counts and answers.
+    fn reply(&self, transactions: Vec<Transaction>, results: Vec<Result<Vec<Written>, Error>>) {
+        for (transaction, result) in transactions.into_iter().zip(results) {
+            let written = result.as_ref().ok().map(Vec::len);
+            self.database.measures.transaction_ended(written);
+            // Nobody may be waiting any more; what was committed stays committed.
+            drop(transaction.reply.send(result));
+        }
     }
 
     fn maintain(&mut self) {
@@ -194,13 +217,6 @@ fn run(batch: &mut Batch<'_>, transaction: &mut Transaction) -> Result<Vec<Writt
         // Part of it may be applied already, so the commit cannot go on without it.
         Err(Failure::Refused(error)) => Err(Failure::Engine(EngineError::Refused(error))),
         Err(failure) => Err(failure),
-    }
-}
-
-fn reply(transactions: Vec<Transaction>, results: Vec<Result<Vec<Written>, Error>>) {
-    for (transaction, result) in transactions.into_iter().zip(results) {
-        // Nobody may be waiting any more; what was committed stays committed.
-        drop(transaction.reply.send(result));
     }
 }
 

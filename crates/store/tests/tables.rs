@@ -2,11 +2,12 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use resource::{
     Attribute, AttributeType, Catalog as _, Comparator, Error, Key, Query, TableDefinition, Target,
-    Write, WriteKind,
+    Value, Write, WriteKind,
 };
 use support::{Fixture, compare, internal, json, keys, matching, search, text, write, write_as};
 
@@ -159,6 +160,52 @@ async fn fill(fixture: &Fixture, count: i64) {
         });
         table.write(writes.collect(), &internal()).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn s2_3_the_progress_of_an_index_is_told_until_it_is_complete() {
+    let fixture = Fixture::with(|config| config.inline_index_records = 10);
+    let schema = "type T @table { id: Int @primaryKey, n: Int, twice: Int @computed }";
+    let table = fixture.table(schema).await;
+    for id in 0..20 {
+        let body = format!(r#"{{"n":{id}}}"#);
+        write_as(
+            &table,
+            Some(Key::Int(id)),
+            WriteKind::Put,
+            &body,
+            &internal(),
+        )
+        .await
+        .unwrap();
+    }
+    // The index waits for its function, so its progress can be looked at.
+    fixture
+        .table(&schema.replace("@computed", "@computed @indexed"))
+        .await;
+    fixture.store.settle("data").await.unwrap();
+    let expected = store::IndexProgress {
+        table: "T".into(),
+        attribute: "twice".into(),
+        built: 0,
+        records: 20,
+    };
+    assert_eq!(fixture.store.index_progress("data").unwrap(), [expected]);
+    let query = matching(compare("twice", Comparator::Equals, 6_i64));
+    assert_eq!(
+        search(&table, query.clone()).await.unwrap_err().status(),
+        503
+    );
+    let twice = |record: &resource::Map| Some(Value::Int(record.get("n")?.as_i64()? * 2));
+    let store = &fixture.store;
+    store
+        .compute("data", "T", "twice", Arc::new(twice))
+        .await
+        .unwrap();
+    store.settle("data").await.unwrap();
+    assert_eq!(store.index_progress("data").unwrap(), []);
+    assert_eq!(keys(&table, query).await, ["3"]);
+    fixture.verify("data").await;
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use telemetry::metrics::{
-    Buckets, Family, Kind, MetricError, MetricLimits, Metrics, Selection, Unit, render,
+    Buckets, Distribution, Family, Kind, MetricError, MetricLimits, Metrics, Selection, Unit,
+    render,
 };
 
 const REQUESTS: Family = Family::new("http_requests_total", "Finished requests")
@@ -287,4 +288,49 @@ fn a_selection_picks_groups_and_names() {
         ..Selection::default()
     };
     assert_eq!(names(by_name), ["http_requests_total"]);
+}
+
+#[test]
+fn a_counter_beside_a_gauge_of_its_name_keeps_openmetrics_free_of_twins() {
+    let metrics = Metrics::new();
+    for name in ["server_connections_total", "sse_events_total"] {
+        metrics.counter(Family::new(name, "")).unwrap();
+    }
+    let gauge = Family::new("server_connections", "");
+    metrics
+        .collect(gauge, Kind::Gauge, |samples| samples.push(&[], 1_u64))
+        .unwrap();
+    let mut text = String::new();
+    render::openmetrics(&metrics.snapshot(), "motet_", &mut text);
+    for line in [
+        "# TYPE motet_server_connections gauge\n",
+        "# TYPE motet_server_connections_total unknown\n",
+        "# TYPE motet_sse_events counter\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn a_collected_histogram_is_written_like_a_counted_one() {
+    let metrics = Metrics::new();
+    let family = Family::new("storage_commit_seconds", "Commits").labels(&["database"]);
+    metrics
+        .collect(family, Kind::Histogram, |samples| {
+            let one = Distribution::of_counts(vec![0.1], &[1, 2], 5.5);
+            let mut both = one.clone();
+            both.merge(&one);
+            samples.push_distribution(&["data"], both);
+        })
+        .unwrap();
+    let mut text = String::new();
+    render::prometheus(&metrics.snapshot(), "", &mut text);
+    for line in [
+        "storage_commit_seconds_bucket{database=\"data\",le=\"0.1\"} 2\n",
+        "storage_commit_seconds_bucket{database=\"data\",le=\"+Inf\"} 6\n",
+        "storage_commit_seconds_sum{database=\"data\"} 11\n",
+        "storage_commit_seconds_count{database=\"data\"} 6\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
 }

@@ -133,6 +133,13 @@ impl Activity {
         }
     }
 
+    /// Part of a head arrived behind an earlier request, which has its answer now.
+    pub(crate) fn note_head_begun(&self) {
+        if self.phase() == Phase::Silent {
+            self.head_begun.store(true, Relaxed);
+        }
+    }
+
     pub(crate) fn note_write(&self, done: bool) {
         self.write_blocked.store(!done, Relaxed);
         if done {

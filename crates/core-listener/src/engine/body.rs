@@ -20,7 +20,8 @@ use crate::stats::CloseReason;
 /// The body of a request as it arrives, trailers included.
 ///
 /// The first poll sends `100 Continue` if the client waits for it. A body that is not complete within
-/// [`HttpConfig::request_timeout`](crate::HttpConfig::request_timeout) ends with an error.
+/// [`HttpConfig::request_timeout`](crate::HttpConfig::request_timeout), or of which nothing comes for
+/// [`HttpConfig::body_idle_timeout`](crate::HttpConfig::body_idle_timeout), ends with an error.
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
@@ -49,7 +50,12 @@ pub enum RequestBodyError {
 /// Notes on the connection what became of a body.
 struct OpenBody {
     shared: Arc<Shared>,
+    /// For the whole body.
     deadline: Option<Instant>,
+    /// For the next part of it.
+    idle_limit: Option<Duration>,
+    /// When that ends; set while the handler waits.
+    idle_deadline: Option<Instant>,
     /// Made at the first wait: most bodies have arrived by then.
     timer: Option<Pin<Box<Sleep>>>,
     expired: bool,
@@ -65,8 +71,8 @@ impl fmt::Debug for OpenBody {
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, limit: Option<Duration>, shared: &Arc<Shared>) -> Self {
-        let open = (!incoming.is_end_stream()).then(|| OpenBody::new(shared.clone(), limit));
+    pub(super) fn new(incoming: Incoming, shared: &Arc<Shared>) -> Self {
+        let open = (!incoming.is_end_stream()).then(|| OpenBody::new(shared.clone()));
         Self { incoming, open }
     }
 
@@ -90,6 +96,8 @@ impl Body for RequestBody {
             Poll::Ready(frame) => {
                 if frame.is_none() || this.incoming.is_end_stream() {
                     this.close_complete();
+                } else if let Some(open) = &mut this.open {
+                    open.idle_deadline = None;
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(classify)))
             }
@@ -110,12 +118,18 @@ impl Body for RequestBody {
 }
 
 impl OpenBody {
-    fn new(shared: Arc<Shared>, limit: Option<Duration>) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
         shared.activity.body_opened();
-        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let config = &shared.engine.config;
+        let idle_limit = config.body_idle_timeout;
+        let deadline = config
+            .request_timeout
+            .and_then(|limit| Instant::now().checked_add(limit));
         Self {
             shared,
             deadline,
+            idle_limit,
+            idle_deadline: None,
             timer: None,
             expired: false,
             complete: false,
@@ -123,12 +137,21 @@ impl OpenBody {
     }
 
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<RequestBodyError> {
-        let Some(deadline) = self.deadline else {
+        if self.idle_deadline.is_none() {
+            self.idle_deadline = self
+                .idle_limit
+                .and_then(|limit| Instant::now().checked_add(limit));
+        }
+        let nearest = [self.deadline, self.idle_deadline];
+        let Some(nearest) = nearest.into_iter().flatten().min() else {
             return Poll::Pending;
         };
         let timer = self
             .timer
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            .get_or_insert_with(|| Box::pin(sleep_until(nearest)));
+        if timer.deadline() != nearest {
+            timer.as_mut().reset(nearest);
+        }
         ready!(timer.as_mut().poll(cx));
         if !self.expired {
             self.expired = true;

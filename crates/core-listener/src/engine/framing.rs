@@ -5,8 +5,9 @@
 //! one connection that differ in such a point are what request smuggling is made of, so we do not leave them
 //! to chance. hyper sees nothing of a head that breaks a rule, or at most the part that came in earlier reads.
 //!
-//! Everything else is hyper's to judge. Where it will refuse by itself, and after a request that may turn the
-//! connection into another protocol, the scanner steps aside for good.
+//! Everything else is hyper's to judge, and where it will refuse by itself the scanner steps aside for good. After
+//! a request that may turn the connection into another protocol, the scanner stops: what follows is held back
+//! until the answer tells whether it is HTTP.
 
 /// Longest part of a line that is kept: enough for the names and values that decide the framing.
 const LINE_START: usize = 128;
@@ -68,6 +69,8 @@ enum State {
     ChunkSize,
     ChunkData(u64),
     TrailerLine,
+    /// After a request whose answer decides what follows.
+    Undecided,
     /// Not ours to judge any more.
     Aside,
 }
@@ -111,18 +114,21 @@ impl Scanner {
         }
     }
 
-    /// Follows the framing over these bytes. After an error, nothing more may be scanned.
+    /// Follows the framing over these bytes, and returns how many may be passed on now. It is fewer than all
+    /// only if the scanner [is undecided](Self::is_undecided) about the rest. After an error, nothing more may
+    /// be scanned.
     ///
     /// # Errors
     ///
     /// A [`Violation`]; the bytes before the head in question may be passed on.
-    pub(crate) fn scan(&mut self, bytes: &mut [u8]) -> Result<(), Violation> {
+    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Result<usize, Violation> {
         let length = bytes.len();
         let mut rest = bytes;
         let mut head_begins = 0;
         while let Some(first) = rest.first().copied() {
             let used = match &mut self.state {
-                State::Aside => return Ok(()),
+                State::Aside => return Ok(length),
+                State::Undecided => return Ok(length - rest.len()),
                 State::Between if matches!(first, b'\r' | b'\n') => 1,
                 State::Between => {
                     self.state = State::RequestLine;
@@ -140,10 +146,7 @@ impl Scanner {
                 _ => {
                     let end = rest.iter().position(|byte| *byte == b'\n');
                     let line_length = end.unwrap_or(rest.len());
-                    let line = &mut rest[..line_length];
-                    if self.state == State::RequestLine && end.is_some() {
-                        lower_minor_version(line);
-                    }
+                    let line = &rest[..line_length];
                     self.scan_line(line, end.is_some())
                         .map_err(|answer| Violation {
                             valid: head_begins,
@@ -151,19 +154,34 @@ impl Scanner {
                         })?
                 }
             };
-            rest = &mut rest[used..];
+            rest = &rest[used..];
         }
-        Ok(())
+        Ok(length)
     }
 
     /// Whether every message that has begun has arrived.
     pub(crate) fn is_between_messages(&self) -> bool {
-        self.state == State::Between
+        matches!(self.state, State::Between | State::Undecided)
+    }
+
+    /// Whether part of a head has arrived.
+    pub(crate) fn is_inside_head(&self) -> bool {
+        matches!(self.state, State::RequestLine | State::FieldLine)
+    }
+
+    /// Whether what follows may be of another protocol.
+    pub(crate) fn is_undecided(&self) -> bool {
+        self.state == State::Undecided
+    }
+
+    /// The connection has stayed with HTTP.
+    pub(crate) fn decide_for_http(&mut self) {
+        self.state = State::Between;
     }
 
     fn end_of_data(&mut self) {
         match self.state {
-            State::Content(0) => self.state = State::Between,
+            State::Content(0) => self.state = self.head.after_message(),
             State::ChunkData(0) => self.state = State::ChunkSize,
             _ => {}
         }
@@ -190,7 +208,7 @@ impl Scanner {
                 Ok(State::FieldLine)
             }
             State::ChunkSize => Ok(self.line.next_after_chunk_size()),
-            State::TrailerLine if self.line.is_empty() => Ok(State::Between),
+            State::TrailerLine if self.line.is_empty() => Ok(self.head.after_message()),
             other => Ok(other),
         };
         self.state = next?;
@@ -221,27 +239,6 @@ impl Scanner {
         } else {
             NOT_IMPLEMENTED
         })
-    }
-}
-
-/// RFC 9110, section 2.5: a request of a higher minor version is one of the highest that we know. hyper would
-/// refuse it. Of a line that came in two reads, it has seen the version already, and does.
-fn lower_minor_version(line: &mut [u8]) {
-    if let [
-        ..,
-        b' ',
-        b'H',
-        b'T',
-        b'T',
-        b'P',
-        b'/',
-        b'1',
-        b'.',
-        minor @ b'2'..=b'9',
-        b'\r',
-    ] = line
-    {
-        *minor = b'1';
     }
 }
 
@@ -328,11 +325,17 @@ impl Head {
         }
     }
 
+    fn after_message(&self) -> State {
+        match self.may_change_protocol {
+            true => State::Undecided,
+            false => State::Between,
+        }
+    }
+
     /// RFC 9112, section 6.1 leaves it to us whether to refuse two kinds of length; we do.
     fn content(&self) -> Result<State, Answer> {
         match (self.chunked, self.content_length) {
-            (Field::Absent, _) | (_, Field::Absent) if self.may_change_protocol => Ok(State::Aside),
-            (Field::Absent, Field::Absent | Field::Value(0)) => Ok(State::Between),
+            (Field::Absent, Field::Absent | Field::Value(0)) => Ok(self.after_message()),
             (Field::Absent, Field::Value(length)) => Ok(State::Content(length)),
             (Field::Value(()), Field::Absent) => Ok(State::ChunkSize),
             (Field::Refused, Field::Absent) | (Field::Absent, Field::Refused) => Ok(State::Aside),
@@ -349,11 +352,15 @@ mod tests {
 
     /// Scans at once, and byte by byte; both must come to the same conclusion.
     fn scan(input: &str) -> Option<Violation> {
-        let mut input_at_once = input.as_bytes().to_vec();
-        let at_once = Scanner::new(LIMIT).scan(&mut input_at_once).err();
+        let at_once = Scanner::new(LIMIT).scan(input.as_bytes()).err();
         let mut scanner = Scanner::new(LIMIT);
         let mut bytes = input.bytes();
-        let stepwise = bytes.find_map(|byte| scanner.scan(&mut [byte]).err());
+        let mut one = |byte| match scanner.scan(&[byte]) {
+            Err(violation) => Some(Some(violation)),
+            Ok(1) => None,
+            Ok(_) => Some(None),
+        };
+        let stepwise = bytes.find_map(&mut one).flatten();
         let status = |violation: &Violation| violation.answer.status;
         assert_eq!(
             at_once.as_ref().map(status),
@@ -428,8 +435,6 @@ mod tests {
             "POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
-            "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
-            "CONNECT a:1 HTTP/1.1\r\n\r\n",
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         ] {
             assert_eq!(
@@ -453,10 +458,20 @@ mod tests {
     }
 
     #[test]
-    fn rfc9110_2_5_a_higher_minor_version_is_read_as_the_one_we_know() {
-        let mut request = *b"GET / HTTP/1.7\r\n\r\nGET / HTTP/1.2\r\n\r\n";
-        assert_eq!(Scanner::new(LIMIT).scan(&mut request), Ok(()));
-        assert_eq!(&request, b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    fn what_follows_a_request_to_change_the_protocol_is_held_back_until_it_is_decided() {
+        for request in [
+            "GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
+            "POST / HTTP/1.1\r\nUpgrade: x\r\nContent-Length: 1\r\n\r\na",
+            "POST / HTTP/1.1\r\nUpgrade: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+            "CONNECT a:1 HTTP/1.1\r\n\r\n",
+        ] {
+            let mut scanner = Scanner::new(LIMIT);
+            let bytes = format!("{request}\nno HTTP").into_bytes();
+            assert_eq!(scanner.scan(&bytes), Ok(request.len()), "{request:?}");
+            assert!(scanner.is_undecided());
+            scanner.decide_for_http();
+            assert!(scanner.scan(b"GET / HTTP/1.1\n").is_err());
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use super::Shared;
 use super::activity::{Activity, Phase};
 use super::service::{HttpService, RequestService};
+use super::stall::Stalling;
 use super::watchdog::{Expiry, Watchdog};
 use super::watched::Watched;
 use crate::panics;
@@ -28,7 +29,10 @@ type Connection<S> = http2::Connection<TokioIo<Watched>, RequestService<S>, Stre
 ///
 /// The tasks are not tracked: each ends with its connection, which is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct StreamSpawner;
+pub(crate) struct StreamSpawner {
+    /// How long the peer of a stream may take nothing of its response.
+    pub(crate) write_timeout: Option<Duration>,
+}
 
 impl<F> hyper::rt::Executor<F> for StreamSpawner
 where
@@ -39,6 +43,7 @@ where
         reason = "it ends with its connection, which is tracked"
     )]
     fn execute(&self, stream: F) {
+        let stream = Stalling::new(stream, self.write_timeout);
         tokio::spawn(async move {
             panics::contain("an HTTP/2 stream", stream).await;
         });

@@ -15,6 +15,7 @@ mod http2;
 mod response;
 mod service;
 mod sniff;
+mod stall;
 mod strict;
 mod watchdog;
 mod watched;
@@ -195,7 +196,9 @@ fn http1_builder(config: &HttpConfig) -> hyper::server::conn::http1::Builder {
 
 fn http2_builder(config: &HttpConfig) -> hyper::server::conn::http2::Builder<http2::StreamSpawner> {
     let limits = &config.http2_limits;
-    let mut builder = hyper::server::conn::http2::Builder::new(http2::StreamSpawner);
+    let mut builder = hyper::server::conn::http2::Builder::new(http2::StreamSpawner {
+        write_timeout: config.write_timeout,
+    });
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_concurrent_streams)

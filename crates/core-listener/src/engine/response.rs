@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::stall::Progress;
 use super::{BoxError, Shared};
 
 /// A request between the end of its head and the end of its response; noted in the connection's activity.
@@ -45,12 +46,19 @@ pin_project! {
         body: Option<B>,
         // Held for its drop.
         in_flight: InFlight,
+        // Of HTTP/2.
+        progress: Option<Arc<Progress>>,
     }
 }
 
 impl<B: Body> ResponseBody<B> {
     pub(crate) fn new(body: Option<B>, in_flight: InFlight) -> Self {
-        Self { body, in_flight }
+        let progress = Progress::current(&in_flight.shared.counters);
+        Self {
+            body,
+            in_flight,
+            progress,
+        }
     }
 }
 
@@ -70,7 +78,13 @@ where
         let Some(mut body) = this.body.as_mut().as_pin_mut() else {
             return Poll::Ready(None);
         };
+        if let Some(progress) = this.progress {
+            progress.note_asked();
+        }
         let frame = ready!(body.as_mut().poll_frame(cx));
+        if let (Some(progress), Some(Ok(_))) = (this.progress, &frame) {
+            progress.note_given();
+        }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 

@@ -28,9 +28,10 @@ use crate::panics;
 /// Every [`tower_service::Service`] of this shape is one; do not implement it by hand. A clone is made for
 /// each connection and again for each request, so a clone should cost no more than an `Arc`.
 ///
-/// Request extensions: `Arc<base::ConnInfo>` and [`base::Shutdown`]. Response extension:
-/// [`base::UpgradeTask`], on a 101 response to a request with `Upgrade`, or on a 2xx response to `CONNECT`
-/// (over HTTP/2: RFC 8441, if [`HttpConfig`](crate::HttpConfig) allows it).
+/// Request extensions: `Arc<base::ConnInfo>`, [`base::Shutdown`] and, of an extended `CONNECT`,
+/// [`hyper::ext::Protocol`]. Response extension: [`base::UpgradeTask`], on a 101 response to a request with
+/// `Upgrade`, or on a 2xx response to `CONNECT` (over HTTP/2: RFC 8441, if
+/// [`HttpConfig`](crate::HttpConfig) allows it).
 ///
 /// A service that panics is answered for with 500 and does no other harm.
 pub trait HttpService: Clone + Send + 'static {
@@ -118,7 +119,7 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for RequestServi
             Ok(()) => {
                 head.extensions.insert(shared.info.clone());
                 head.extensions.insert(shared.shutdown.clone());
-                let body = RequestBody::new(incoming, shared.engine.config.request_timeout, shared);
+                let body = RequestBody::new(incoming, shared);
                 let request = Some(Request::from_parts(head, body));
                 Stage::Waiting {
                     service: self.service.clone(),

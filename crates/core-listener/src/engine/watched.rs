@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -85,10 +86,16 @@ impl Watched {
 
     /// Takes back the bytes that the engine must not see; returns how many it may.
     fn check(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> usize {
-        let read = &mut buf.filled_mut()[before..];
+        let read = &buf.filled()[before..];
         let (length, valid) = match &mut self.version {
             Version::Http1(scanner) => match scanner.scan(read) {
-                Ok(()) => (read.len(), read.len()),
+                Ok(passed) => {
+                    if passed < read.len() {
+                        let rest = Bytes::copy_from_slice(&read[passed..]);
+                        self.stream.unread(rest);
+                    }
+                    (read.len(), passed)
+                }
                 Err(Violation { valid, answer }) => {
                     self.refusal = Refusal::Held(answer);
                     (read.len(), valid)
@@ -112,6 +119,17 @@ impl Watched {
             buf.set_filled(before + valid);
         }
         valid
+    }
+
+    /// Whether the answer to the last request decides what the next bytes are. A flush asks again.
+    fn is_undecided(&mut self) -> bool {
+        let Version::Http1(scanner) = &mut self.version else {
+            return false;
+        };
+        if scanner.is_undecided() && self.shared.activity.phase() == Phase::Silent {
+            scanner.decide_for_http();
+        }
+        scanner.is_undecided()
     }
 
     fn ending(&mut self) -> Option<&mut Http2Watch> {
@@ -198,6 +216,10 @@ impl AsyncRead for Watched {
         if this.shared.activity.peer_closed() {
             return this.poll_end(cx);
         }
+        // Held-back bytes stay where they are; without them, we only look for the end.
+        if this.is_undecided() && !this.stream.is_empty() {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         let length = buf.filled().len() - before;
@@ -207,11 +229,12 @@ impl AsyncRead for Watched {
         }
         match (this.check(buf, before), this.refusal) {
             (0, Refusal::Held(answer)) => this.poll_refusal(answer),
-            (0, _) => match &mut this.version {
+            (0, Refusal::None) => match &mut this.version {
                 Version::Http2(watch) => watch
                     .poll_end(&mut this.stream, cx, &this.shared.counters)
                     .map(Err),
-                Version::Http1(_) => Poll::Ready(Ok(())),
+                // All of it was held back.
+                Version::Http1(_) => Poll::Pending,
             },
             (length, _) => {
                 this.shared.activity.note_read(length);
@@ -258,7 +281,12 @@ impl AsyncWrite for Watched {
         match &result {
             Poll::Ready(_) => {
                 self.shared.activity.note_flushed();
-                if matches!(self.refusal, Refusal::Held(_)) {
+                if matches!(&self.version, Version::Http1(scanner) if scanner.is_inside_head()) {
+                    self.shared.activity.note_head_begun();
+                }
+                let is_undecided =
+                    matches!(&self.version, Version::Http1(scanner) if scanner.is_undecided());
+                if is_undecided || matches!(self.refusal, Refusal::Held(_)) {
                     cx.waker().wake_by_ref();
                 }
             }

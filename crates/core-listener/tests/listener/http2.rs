@@ -195,9 +195,21 @@ impl Frames {
         within(self.0.write_all(&frame)).await.unwrap();
     }
 
-    /// `GET /slow` without a body: indexed fields, and the path as a literal.
+    /// `GET /slow`.
     async fn request(&mut self, stream: u32) {
-        let fields = [b"\x82\x86\x04\x05/slow\x41\x04".as_slice(), b"test"].concat();
+        self.request_path(stream, "/slow").await;
+    }
+
+    /// A GET without a body: indexed fields, and path and authority as literals.
+    async fn request_path(&mut self, stream: u32, path: &str) {
+        let length = u8::try_from(path.len()).unwrap();
+        let fields = [
+            b"\x82\x86\x04",
+            &[length][..],
+            path.as_bytes(),
+            b"\x41\x04test",
+        ]
+        .concat();
         self.write(1, 0x5, stream, &fields).await;
     }
 
@@ -221,6 +233,50 @@ impl Frames {
 }
 
 #[tokio::test]
+async fn the_limits_are_announced_in_settings() {
+    for extended_connect in [false, true] {
+        let (server, _) = serve(prior_knowledge(|config| {
+            config.http2_extended_connect = extended_connect
+        }));
+        let mut client = Frames::connect(&server).await;
+        let settings = client.read(4).await;
+        let settings: Vec<_> = settings
+            .chunks(6)
+            .map(|setting| {
+                let value = [setting[2], setting[3], setting[4], setting[5]];
+                (setting[1], u32::from_be_bytes(value))
+            })
+            .collect();
+        for expected in [(3, 100), (4, 256 * 1024), (6, 16_394)] {
+            assert!(settings.contains(&expected), "{settings:?}");
+        }
+        // RFC 8441, section 3.
+        assert_eq!(settings.contains(&(8, 1)), extended_connect, "{settings:?}");
+        drop(client);
+        server.shutdown(PATIENCE).await;
+    }
+}
+
+#[tokio::test]
+async fn a_head_beyond_the_limit_is_431_on_its_stream_alone() {
+    let (server, _) = serve(prior_knowledge(|_| {}));
+    let (mut sender, _driver) = client(connect(&server).await).await;
+    let large = Request::get("http://test/x")
+        .header("x", "y".repeat(17_000))
+        .body(Empty::<Bytes>::new())
+        .unwrap();
+    let response = within(sender.send_request(large)).await.unwrap();
+    assert_eq!(
+        response.status(),
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    );
+    let fine = within(sender.send_request(request("/x"))).await.unwrap();
+    assert_eq!(fine.status(), StatusCode::OK);
+    drop(sender);
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
 async fn rapid_reset_is_answered_with_enhance_your_calm() {
     let (server, _) = serve(prior_knowledge(|_| {}));
     let mut client = Frames::connect(&server).await;
@@ -239,6 +295,24 @@ async fn rapid_reset_is_answered_with_enhance_your_calm() {
     assert_eq!(stats.http2_resets_by_client.of("CANCEL"), 101);
     assert_eq!(stats.http2_goaways.of("ENHANCE_YOUR_CALM"), 1);
     assert_eq!((stats.http2_streams_opened, stats.http2_streams), (101, 0));
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_peer_takes_nothing_is_reset_and_the_others_go_on() {
+    let (server, _) = serve(prior_knowledge(|config| {
+        config.write_timeout = Some(100 * MS)
+    }));
+    let mut client = Frames::connect(&server).await;
+    // Room for all streams together, and for each only what a window has from the beginning.
+    client.write(8, 0, 0, &[0x40, 0, 0, 0]).await;
+    client.request_path(1, "/endless").await;
+    assert_eq!(client.read(3).await, 8_u32.to_be_bytes(), "CANCEL");
+    client.request_path(3, "/other").await;
+    assert_eq!(client.read(0).await, b"/other");
+    let stats = server.stats().remove(0);
+    assert_eq!((stats.http2_stalled_streams, stats.write_timeouts), (1, 0));
+    drop(client);
     server.shutdown(PATIENCE).await;
 }
 

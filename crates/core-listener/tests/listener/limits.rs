@@ -118,3 +118,53 @@ async fn a_client_that_waits_at_the_limit_does_not_hold_up_a_drain() {
     assert_eq!((report.drained, report.forced), (1, 0));
     assert_eq!(read_to_close(&mut second).await, "");
 }
+
+/// Runs an ignored test of this file in a process of its own, whose limits it may then change.
+async fn in_its_own_process(test: &str) {
+    let name = format!("limits::{test}");
+    let program = std::env::current_exe().unwrap();
+    let output = tokio::task::spawn_blocking(move || {
+        std::process::Command::new(program)
+            .args(["--exact", &name, "--ignored", "--nocapture"])
+            .output()
+            .unwrap()
+    });
+    let output = within(output).await.unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && printed.contains("1 passed"),
+        "{printed}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[tokio::test]
+async fn without_file_descriptors_accepting_pauses_and_goes_on() {
+    in_its_own_process("with_few_file_descriptors").await;
+}
+
+#[tokio::test]
+#[ignore = "changes the limits of its process"]
+async fn with_few_file_descriptors() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let (server, _) = serve(HttpConfig::default());
+    let mut files = getrlimit(Resource::Nofile);
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
+    files.current = Some(open + 20);
+    setrlimit(Resource::Nofile, files).unwrap();
+    // Two descriptors each: the last ones connect to the kernel's queue, and accepting them fails.
+    let mut clients = Vec::new();
+    let address = server.local_addr().unwrap();
+    while let Ok(client) = tokio::net::TcpStream::connect(address).await {
+        clients.push(client);
+    }
+    within(async {
+        while total(&server, |stats| stats.accept_errors_no_files) == 0 {
+            tokio::time::sleep(MS).await;
+        }
+    })
+    .await;
+    drop(clients);
+    assert!(get(&mut connect(&server).await, "/x").await.ends_with("/x"));
+    server.shutdown(PATIENCE).await;
+}

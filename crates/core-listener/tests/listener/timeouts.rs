@@ -112,6 +112,53 @@ async fn a_stalled_body_fails_the_handlers_read_and_closes() {
 }
 
 #[tokio::test]
+async fn a_body_of_which_nothing_comes_is_cut_off_and_one_that_comes_slowly_is_not() {
+    let (server, _) = serve(config(|config| config.body_idle_timeout = Some(200 * MS)));
+    for pause in [20 * MS, PATIENCE] {
+        let mut client = connect(&server).await;
+        let head = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n";
+        send(&mut client, head).await;
+        let (mut reader, mut writer) = client.split();
+        let trickle = async {
+            for _ in 0..20 {
+                send(&mut writer, "x").await;
+                tokio::time::sleep(pause).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let response = tokio::select! {
+            response = read_response(&mut reader) => response,
+            () = trickle => unreachable!("it does not end"),
+        };
+        let status = if pause == PATIENCE { "408" } else { "200" };
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{response}"
+        );
+    }
+    server.force_close();
+    within(server.wait()).await;
+}
+
+#[tokio::test]
+async fn a_partial_head_behind_another_request_is_answered_with_408() {
+    let (server, _) = serve(config(|config| {
+        config.headers_timeout = SHORT;
+        config.keep_alive_timeout = Some(PATIENCE);
+    }));
+    let mut client = connect(&server).await;
+    let first = "GET /first HTTP/1.1\r\nHost: a\r\n\r\n";
+    send(&mut client, &format!("{first}{first}GET /second HTT")).await;
+    for _ in 0..2 {
+        assert!(read_response(&mut client).await.ends_with("/first"));
+    }
+    let answer = read_to_close(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(total(&server, |stats| stats.header_timeouts), 1);
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
 async fn a_slow_handler_is_no_slow_body() {
     let (server, gate) = serve(config(|config| {
         config.headers_timeout = SHORT;

@@ -101,3 +101,52 @@ async fn an_offer_to_upgrade_that_is_not_taken_is_served_as_usual() {
     assert!(read_to_close(&mut client).await.ends_with("/plain"));
     server.shutdown(PATIENCE).await;
 }
+
+#[tokio::test]
+async fn after_an_upgrade_that_is_not_taken_the_next_head_is_checked_like_any_other() {
+    let (server, _) = serve(HttpConfig::default());
+    for bad in [
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let offer = UPGRADE.replace("/upgrade", "/plain");
+        // In one piece, and one after the other.
+        let mut client = connect(&server).await;
+        send(&mut client, &format!("{offer}{bad}")).await;
+        let answers = read_to_close(&mut client).await;
+        assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 1, "{answers}");
+        assert_eq!(answers.matches("HTTP/1.1 400 ").count(), 1, "{answers}");
+        let mut client = connect(&server).await;
+        send(&mut client, &offer).await;
+        read_response(&mut client).await;
+        send(&mut client, bad).await;
+        let answer = read_to_close(&mut client).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn requests_that_follow_an_offer_in_one_piece_are_served() {
+    let (server, _) = serve(HttpConfig::default());
+    let mut client = connect(&server).await;
+    let offer = UPGRADE.replace("/upgrade", "/plain");
+    let plain = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
+    send(&mut client, &format!("{offer}{offer}{plain}")).await;
+    for end in ["/plain", "/plain", "/next"] {
+        let response = read_response(&mut client).await;
+        assert!(response.ends_with(end), "{response}");
+    }
+    server.shutdown(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_its_offer_is_considered_is_noticed() {
+    let (server, gate) = serve(HttpConfig::default());
+    let mut client = connect(&server).await;
+    send(&mut client, &UPGRADE.replace("/upgrade", "/slow")).await;
+    gate.entered().await;
+    drop(client);
+    until(&server, |stats| stats.active, 0).await;
+    server.shutdown(PATIENCE).await;
+}

@@ -1,9 +1,8 @@
 //! Client certificates as identity (`auth.md` §5).
 
+use base::ConnInfo;
 use resource::identity::Credentials;
 use x509_parser::parse_x509_certificate;
-
-use crate::exchange::Exchange;
 
 /// Which user a client certificate stands for, once TLS has verified it. Default: none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,8 +19,8 @@ pub enum CertificateUser {
 impl CertificateUser {
     /// The credentials of a connection with a certificate. A certificate without the name that is asked for
     /// stands for the user with the empty name, who does not exist.
-    pub(super) fn credentials(&self, exchange: &Exchange) -> Option<Credentials> {
-        let tls = exchange.conn().tls.as_ref()?;
+    pub fn credentials(&self, conn: &ConnInfo) -> Option<Credentials> {
+        let tls = conn.tls.as_ref()?;
         let leaf = tls.client_certificates.first()?;
         let common_name = match self {
             Self::Nobody => return None,

@@ -13,6 +13,7 @@ mod session;
 
 use std::sync::Arc;
 
+use base::{ClientCertificate, ConnInfo};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderValue, StatusCode, header};
@@ -138,7 +139,14 @@ impl Authentication {
         request: &Request,
         session: Option<&str>,
     ) -> Result<Caller, Refusal> {
-        if let Some(credentials) = self.certificate_user.credentials(exchange) {
+        if is_refused(exchange.conn()) {
+            let text = "Certificate revoked or verification failed";
+            return Err(Refusal {
+                error: resource::Error::unauthorized(text),
+                is_bearer: false,
+            });
+        }
+        if let Some(credentials) = self.certificate_user.credentials(exchange.conn()) {
             return self.check(exchange, request, &credentials).await;
         }
         let credentials = match Authorization::of(request.headers()) {
@@ -264,6 +272,12 @@ impl Wrap for Authentication {
             response
         })
     }
+}
+
+/// Whether the client's certificate is revoked, or may be where that is enough (`http-server.md` §5.5).
+fn is_refused(conn: &ConnInfo) -> bool {
+    let certificate = conn.tls.as_ref().map(|tls| &tls.client_certificate);
+    matches!(certificate, Some(ClientCertificate::Refused { .. }))
 }
 
 /// What the token says of itself: the member `sub` of its payload.

@@ -161,6 +161,7 @@ impl PublishProperties<'_> {
                 .map(|(name, value)| (owned(name), owned(value)))
                 .collect(),
             qos: Some(qos as u8),
+            receipt: None,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Event streams of a table in memory: without a socket, and over a real one.
 
 mod channel;
+mod custom;
 mod hostile;
 mod network;
 mod stream;

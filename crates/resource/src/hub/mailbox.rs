@@ -50,6 +50,11 @@ impl Mailbox {
             .unsigned_abs()
     }
 
+    /// Events that wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.state().events.len() as u64
+    }
+
     /// Adds events and wakes the worker. When the worker is so far behind that they do not fit, all waiting
     /// events are dropped and the worker is told, so that it ends its subscriptions instead of hiding a gap.
     pub(super) fn push(&self, events: &[Arc<Event>]) {

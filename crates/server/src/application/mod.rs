@@ -34,6 +34,8 @@ pub struct Loaded {
     pub rest: bool,
     /// Static files.
     pub sites: Vec<Site>,
+    /// `application/component` of every component, and whether it could not be loaded.
+    pub components: Vec<(String, bool)>,
 }
 
 /// Static files of one application.
@@ -64,7 +66,11 @@ pub async fn load(
     let manifest = Manifest::read(directory)?;
     let application = name_of(directory);
     for (name, component) in &manifest.components {
-        if let Err(error) = load_component(directory, component, host, loaded).await {
+        let result = load_component(directory, component, host, loaded).await;
+        loaded
+            .components
+            .push((format!("{application}/{name}"), result.is_err()));
+        if let Err(error) = result {
             tracing::error!(
                 "Could not load component '{name}' for application '{application}' due to: {error:#}"
             );

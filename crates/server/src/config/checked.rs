@@ -3,6 +3,7 @@
 mod http;
 mod logging;
 mod network;
+mod observability;
 mod tls;
 mod values;
 
@@ -17,6 +18,7 @@ use super::load::{ConfigError, expand};
 pub use self::http::{Compression, Cors, Http, RateLimit, RequestLog, Times};
 pub use self::logging::{ComponentLog, LogFormat, Logging, Rotation};
 pub use self::network::{Mqtt, Operations};
+pub use self::observability::{Health, Metrics, MetricsAuth};
 pub use self::tls::{Crl, Mtls, Ocsp, Tls, TlsSource, Verification};
 
 /// Which command starts the server.
@@ -59,6 +61,10 @@ pub struct Config {
     pub logging: Logging,
     /// Databases.
     pub storage: Storage,
+    /// Numbers for monitoring.
+    pub metrics: Metrics,
+    /// What probes are told.
+    pub health: Health,
     /// Events one subscriber may have waiting.
     pub max_queued_events: usize,
     /// Bytes one subscriber may have waiting.
@@ -67,6 +73,10 @@ pub struct Config {
     pub sse_keep_alive: Duration,
     /// WebSocket clients may write.
     pub web_socket_writes: bool,
+    /// The file the settings were read from.
+    pub file: Option<PathBuf>,
+    /// Where the program before this one left its listening sockets, and the process that holds them.
+    pub inherit: Option<(PathBuf, u32)>,
     /// What is odd but not wrong; logged at the start.
     pub warnings: Vec<String>,
 }
@@ -210,10 +220,14 @@ impl Config {
                     &file.storage.max_transaction_queue_time,
                 )?,
             },
+            metrics: observability::metrics(&file.metrics)?,
+            health: observability::health(&file.health)?,
             max_queued_events: file.realtime.max_queued_events as usize,
             max_queued_bytes: size("realtime.maxQueuedBytes", &file.realtime.max_queued_bytes)?,
             sse_keep_alive: Duration::from_millis(file.realtime.sse_keep_alive),
             web_socket_writes: file.realtime.web_socket_writes,
+            file: None,
+            inherit: None,
             root,
             warnings,
         })

@@ -90,6 +90,7 @@ mod http;
 mod identity;
 mod logging;
 mod network;
+mod observability;
 mod tls;
 
 pub use self::http::{Http, HttpLogging, RateLimit, RateLimitKey, SecurityHeaders};
@@ -99,6 +100,7 @@ pub use self::network::{
     Mqtt, MqttNetwork, OperationsApi, OperationsNetwork, Shutdown, SysInfo, ThreadRange, Threads,
     ThreadsSection,
 };
+pub use self::observability::{Health, Metrics, MetricsAuth, MetricsCompat};
 pub use self::tls::{
     CertificateVerification, Crl, FailureMode, MtlsSection, MtlsUser, Ocsp, Tls, TlsEntries,
     TlsVersion,
@@ -131,6 +133,10 @@ section! {
         storage: Storage = Storage::default(),
         /// Live delivery.
         realtime: Realtime = Realtime::default(),
+        /// Numbers for monitoring.
+        metrics: Metrics = Metrics::default(),
+        /// What probes are told.
+        health: Health = Health::default(),
     }
 }
 

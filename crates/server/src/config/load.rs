@@ -13,6 +13,7 @@ use super::file::FileConfig;
 use super::names;
 use super::profile::Profile;
 use super::yaml::Text;
+use crate::restart;
 
 /// File names looked for in the root directory, the preferred one first.
 pub(super) const FILE_NAMES: &[&str] =
@@ -87,8 +88,9 @@ pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
         Some(path) => (None, Some(expand(path, variable("HOME"))?)),
         None => (None, None),
     };
-    if let Some(path) = named.or_else(|| config_file(&root, &mut warnings)) {
-        let text = std::fs::read_to_string(&path).map_err(|error| {
+    let path = named.or_else(|| config_file(&root, &mut warnings));
+    if let Some(path) = &path {
+        let text = std::fs::read_to_string(path).map_err(|error| {
             ConfigError::new(format!("cannot read {}: {error}", path.display()))
         })?;
         figment = merge(
@@ -123,9 +125,12 @@ pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
         .extract()
         .map_err(|error| ConfigError::new(describe(&error, &figment)))?;
     let mut config = Config::check(mode, file, root, warnings)?;
+    config.file = path;
     if let Some(username) = variable("HDB_ADMIN_USERNAME").filter(|name| !name.is_empty()) {
         config.administrator.username = username.to_owned();
     }
+    let holder = variable(restart::HOLDER_ID).and_then(|id| id.parse().ok());
+    config.inherit = variable(restart::INHERIT).map(PathBuf::from).zip(holder);
     let password = variable("HDB_ADMIN_PASSWORD").filter(|password| !password.is_empty());
     config.administrator.password = password.map(str::to_owned);
     Ok(config)

@@ -11,11 +11,13 @@ pub mod file;
 mod load;
 mod names;
 mod profile;
+mod watch;
 mod yaml;
 
 pub use self::checked::{
-    Administrator, Authentication, ComponentLog, Compression, Config, Cors, Crl, Failures, Http,
-    LogFormat, Logging, Mode, Mqtt, Mtls, Ocsp, Operations, RateLimit, RequestLog, Rotation,
-    Shutdown, Storage, Times, Tls, TlsSource, Verification,
+    Administrator, Authentication, ComponentLog, Compression, Config, Cors, Crl, Failures, Health,
+    Http, LogFormat, Logging, Metrics, MetricsAuth, Mode, Mqtt, Mtls, Ocsp, Operations, RateLimit,
+    RequestLog, Rotation, Shutdown, Storage, Times, Tls, TlsSource, Verification,
 };
 pub use self::load::{ConfigError, Sources, load};
+pub use self::watch::{ConfigWatch, logs_differ};

@@ -2,17 +2,19 @@
 
 use resource::registry::Exposure;
 use resource::schema::Export;
-use resource::{Attribute, AttributeType, TableDefinition};
+use resource::{Attribute, AttributeType, Computed, TableDefinition};
 
 use super::Report;
 use super::directives::{Directive, boolean};
+use super::relation;
 use super::types::{Field, Object, Resolver, Types};
+use crate::computed::Expression;
 use crate::validate;
 
 const DEFAULT_DATABASE: &str = "data";
 /// The database of the server itself, which no schema file declares.
 const SYSTEM_DATABASE: &str = "system";
-const DEFAULT_KEY: &str = "id";
+pub(super) const DEFAULT_KEY: &str = "id";
 
 /// The tables that the types declare.
 pub(super) fn build(types: &Types<'_>, report: &mut Report) -> Vec<TableDefinition> {
@@ -104,9 +106,18 @@ fn table<'a>(
     };
     table_arguments(&mut table, directive, report);
     for field in &object.fields {
+        if let Some(directive) = field.directive("relationship") {
+            let types = resolver.types();
+            let attribute = relation::attribute(object, field, directive, types, report);
+            table.attributes.push(attribute);
+            continue;
+        }
         let mut attribute = resolver.attribute(object.source, field, report);
         let is_key = field_directives(&mut attribute, field, report);
         match is_key {
+            Some(key) if !attribute.is_stored() => {
+                key.error(report, "a primary key cannot be computed");
+            }
             Some(key) if table.primary_key.is_empty() => {
                 check_key_type(&attribute.kind, key, report);
                 table.primary_key.clone_from(&attribute.name);
@@ -120,6 +131,16 @@ fn table<'a>(
         default_key(object, &mut table, report);
     }
     table
+}
+
+/// The database and the name of the table that a type with `@table` declares.
+pub(super) fn names_of(object: &Object<'_>, directive: &Directive<'_>) -> (String, String) {
+    let argument = |name| directive.argument(name).map(str::to_owned);
+    let database = argument("database").or_else(|| argument("schema"));
+    (
+        database.unwrap_or_else(|| DEFAULT_DATABASE.to_owned()),
+        argument("table").unwrap_or_else(|| object.name.clone()),
+    )
 }
 
 fn table_arguments(table: &mut TableDefinition, directive: &Directive<'_>, report: &mut Report) {
@@ -200,6 +221,11 @@ fn field_directives<'f, 'a>(
                     directive.warn(report, format!("an index on {kind} holds no entries"));
                 }
             }
+            "computed" => computed(attribute, directive, report),
+            "expiresAt" => {
+                attribute.expires_at = true;
+                attribute.indexed = true;
+            }
             "createdTime" => attribute.assigned_created_time = true,
             "updatedTime" => attribute.assigned_updated_time = true,
             _ => unknown(directive, report),
@@ -208,11 +234,27 @@ fn field_directives<'f, 'a>(
     key
 }
 
+/// `@computed`: an expression, or a function that the program registers (§10).
+fn computed(attribute: &mut Attribute, directive: &Directive<'_>, report: &mut Report) {
+    let from = directive.argument("from").map(str::to_owned);
+    if let Some(text) = &from
+        && let Err(error) = Expression::parse(text)
+    {
+        let name = &attribute.name;
+        directive.error(report, format!("computed attribute {name}: {error}"));
+    }
+    attribute.nullable = true;
+    attribute.computed = Some(Computed {
+        from,
+        version: directive.argument("version").map(str::to_owned),
+    });
+}
+
 /// Reports a directive of a later version as an error; whether it was one.
 fn unavailable(directive: &Directive<'_>, report: &mut Report) -> bool {
     let name = directive.name.as_str();
     match name {
-        "relationship" | "computed" | "expiresAt" | "splitSegments" | "embed" => {
+        "splitSegments" | "embed" => {
             directive.error(
                 report,
                 format!("directive @{name} is not available in this build"),
@@ -237,6 +279,9 @@ fn unknown(directive: &Directive<'_>, report: &mut Report) {
     directive.warn(
         report,
         match name.as_str() {
+            "relationship" | "computed" | "expiresAt" => {
+                format!("directive @{name} has no effect without @table")
+            }
             "enumerable" | "allow" => format!("directive @{name} has no effect in this build"),
             _ => format!("directive @{name} is unknown and has no effect"),
         },

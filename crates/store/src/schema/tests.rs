@@ -171,19 +171,82 @@ fn s2_rule_6_what_has_no_effect_is_a_warning() {
 }
 
 #[test]
+fn s9_a_relationship_that_can_not_work_is_refused() {
+    for (fields, other, message) in [
+        (
+            "b: B @relationship",
+            "id: ID @primaryKey",
+            "the relationship b needs from, to or both",
+        ),
+        (
+            "b: Long @relationship(from: id)",
+            "id: ID @primaryKey",
+            "the relationship b needs a type with @table",
+        ),
+        (
+            "b: B @relationship(to: aId)",
+            "id: ID @primaryKey, aId: ID @indexed",
+            "the relationship b leads to many records, its type must be a list",
+        ),
+        (
+            "b: [B] @relationship(to: aId)",
+            "id: ID @primaryKey, aId: ID",
+            "aId of B must be @indexed, so that b can be followed",
+        ),
+        (
+            "b: [B] @relationship(to: cId)",
+            "id: ID @primaryKey",
+            "cId is no attribute of B, to which b could lead",
+        ),
+        (
+            "b: B @relationship(from: cId)",
+            "id: ID @primaryKey",
+            "cId is no attribute of A, from which b could start",
+        ),
+    ] {
+        let source =
+            format!("type A @table {{ id: ID @primaryKey, {fields} }} type B @table {{ {other} }}");
+        let error = parse(&source, "s.graphql").unwrap_err();
+        assert_eq!(error.message, message, "{fields}");
+    }
+    let apart = r#"type A @table { id: ID @primaryKey, bId: ID, b: B @relationship(from: bId) }
+        type B @table(database: "other") { id: ID @primaryKey }"#;
+    let error = parse(apart, "s.graphql").unwrap_err();
+    assert!(
+        error.message.contains("both tables must be in one"),
+        "{error}"
+    );
+}
+
+#[test]
+fn s9_a_relationship_names_the_table_of_its_type() {
+    let source = r#"type A @table { id: ID @primaryKey, bIds: [ID], bs: [B!]! @relationship(from: bIds) }
+        type B @table(table: "bees") { id: ID @primaryKey, as: [A] @relationship(from: id, to: bIds) }"#;
+    let error = parse(source, "s.graphql").unwrap_err();
+    assert_eq!(
+        error.message,
+        "bIds of A must be @indexed, so that as can be followed"
+    );
+    let schema = parse(&source.replace("[ID],", "[ID] @indexed,"), "s.graphql").unwrap();
+    let bs = schema.tables[0].attribute("bs").unwrap();
+    let relation = bs.relation.clone().unwrap();
+    assert_eq!(
+        (
+            relation.table.as_str(),
+            relation.from.as_deref(),
+            relation.to
+        ),
+        ("bees", Some("bIds"), None)
+    );
+    assert!(bs.nullable && !bs.is_stored() && schema.warnings.is_empty());
+}
+
+#[test]
 fn directives_of_later_versions_are_named() {
     for (field, message) in [
         (
-            "b: B @relationship(from: bId)",
-            "s.graphql:3:6: directive @relationship is not available in this build",
-        ),
-        (
-            "b: Int @computed(from: \"1\")",
-            "s.graphql:3:8: directive @computed is not available in this build",
-        ),
-        (
-            "b: Long @expiresAt",
-            "s.graphql:3:9: directive @expiresAt is not available in this build",
+            "b: Int @computed(from: \"1 +\")",
+            "s.graphql:3:8: computed attribute b: it ends too early at position 3 of the expression",
         ),
         (
             "b: [Float] @embed",

@@ -38,7 +38,37 @@ pub(super) struct Field<'a> {
     ty: Option<cst::Type>,
 }
 
+impl Field<'_> {
+    pub(super) fn directive(&self, name: &str) -> Option<&Directive<'_>> {
+        self.directives.iter().find(|known| known.name == name)
+    }
+
+    /// The name of its type, or of the elements of its list type, and whether it is a list.
+    pub(super) fn type_name(&self) -> Option<(String, bool)> {
+        let (mut ty, mut is_list) = (self.ty.clone()?, false);
+        loop {
+            ty = match ty {
+                cst::Type::NamedType(named) => {
+                    return Some((named.name()?.text().to_string(), is_list));
+                }
+                cst::Type::ListType(list) => {
+                    is_list = true;
+                    list.ty()?
+                }
+                cst::Type::NonNullType(inner) => match (inner.named_type(), inner.list_type()) {
+                    (Some(named), _) => cst::Type::NamedType(named),
+                    (None, list) => cst::Type::ListType(list?),
+                },
+            };
+        }
+    }
+}
+
 impl Object<'_> {
+    pub(super) fn field(&self, name: &str) -> Option<&Field<'_>> {
+        self.fields.iter().find(|known| known.name == name)
+    }
+
     pub(super) fn directive(&self, name: &str) -> Option<&Directive<'_>> {
         self.directives.iter().find(|known| known.name == name)
     }
@@ -95,7 +125,7 @@ impl<'a> Types<'a> {
         });
     }
 
-    fn object(&self, name: &str) -> Option<&Object<'a>> {
+    pub(super) fn object(&self, name: &str) -> Option<&Object<'a>> {
         self.by_name.get(name).map(|index| &self.objects[*index])
     }
 }
@@ -146,6 +176,10 @@ impl<'t, 'a> Resolver<'t, 'a> {
             built: HashMap::new(),
             within: Vec::new(),
         }
+    }
+
+    pub(super) fn types(&self) -> &'t Types<'a> {
+        self.types
     }
 
     /// The attribute that a field declares, without what its directives add.

@@ -9,7 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::buckets::Buckets;
 use super::cells::Cells;
 use super::family::{CounterFamily, HistogramFamily, LabelValues, Series, UpDownFamily};
-use super::snapshot::{FamilySnapshot, Number, Sample, SampleValue, Selection, Snapshot};
+use super::snapshot::{
+    Distribution, FamilySnapshot, Number, Sample, SampleValue, Selection, Snapshot,
+};
 
 const SERIES_OVERFLOW: Family = Family::new(
     "metrics_series_overflow_total",
@@ -216,16 +218,22 @@ impl Samples {
     /// Adds one number. One without a value for each label, one that is there already and one over the limit
     /// are left out and counted, since each of them would spoil the whole answer.
     pub fn push(&mut self, values: &[&str], number: impl Into<Number>) {
+        self.add(values, SampleValue::Single(number.into()));
+    }
+
+    /// Adds one histogram, for a family of those; else as [`push`](Self::push).
+    pub fn push_distribution(&mut self, values: &[&str], distribution: Distribution) {
+        self.add(values, SampleValue::Distribution(distribution));
+    }
+
+    fn add(&mut self, values: &[&str], value: SampleValue) {
         let labels: LabelValues = values.iter().map(|value| Box::from(*value)).collect();
         let fits = labels.len() == self.labels && self.samples.len() < self.max;
         if !fits || !self.known.insert(labels.clone()) {
             self.left_out += 1;
             return;
         }
-        self.samples.push(Sample {
-            labels,
-            value: SampleValue::Single(number.into()),
-        });
+        self.samples.push(Sample { labels, value });
     }
 }
 
@@ -297,7 +305,7 @@ impl Metrics {
         Ok(histograms)
     }
 
-    /// Registers a family of counters or gauges that `collect` is asked for at each snapshot. It must be quick;
+    /// Registers a family that `collect` is asked for at each snapshot. It must be quick;
     /// if it panics, the family is empty this time and `metrics_collect_errors_total` grows.
     ///
     /// ```

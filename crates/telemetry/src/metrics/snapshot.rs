@@ -55,6 +55,52 @@ pub struct Distribution {
     pub sum: Number,
 }
 
+impl Distribution {
+    /// From how many observations fell into each bucket alone, the last of `counts` being those above all
+    /// bounds.
+    ///
+    /// ```
+    /// use telemetry::metrics::Distribution;
+    /// let seconds = Distribution::of_counts(vec![0.1, 1.0], &[3, 2, 1], 4.2);
+    /// assert_eq!(seconds.cumulative, [3, 5, 6]);
+    /// ```
+    pub fn of_counts(bounds: Vec<f64>, counts: &[u64], sum: impl Into<Number>) -> Self {
+        let mut total = 0;
+        let mut add = |count: &u64| {
+            total += count;
+            total
+        };
+        Self {
+            bounds,
+            cumulative: counts.iter().map(&mut add).collect(),
+            sum: sum.into(),
+        }
+    }
+
+    /// Adds another one with the same bounds.
+    pub fn merge(&mut self, other: &Self) {
+        for (count, more) in self.cumulative.iter_mut().zip(&other.cumulative) {
+            *count += more;
+        }
+        self.sum = match (self.sum, other.sum) {
+            (Number::Integer(one), Number::Integer(other)) => {
+                Number::Integer(one.saturating_add(other))
+            }
+            (one, other) => Number::Float(one.as_f64() + other.as_f64()),
+        };
+    }
+}
+
+impl Number {
+    /// The number with what precision it has.
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Self::Integer(number) => number as f64,
+            Self::Float(number) => number,
+        }
+    }
+}
+
 /// Whole numbers stay whole on the wire.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Number {

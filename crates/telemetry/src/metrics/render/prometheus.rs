@@ -21,13 +21,21 @@ pub fn prometheus(snapshot: &Snapshot, prefix: &str, out: &mut String) {
 /// Appends the OpenMetrics text format, every name behind `prefix`.
 ///
 /// There a counter family is called by its name without `_total`, and a counter must have that suffix: one
-/// without is sent as of unknown type.
+/// without is sent as of unknown type. So is one whose shorter name is that of another family, as
+/// `server_connections_total` beside the gauge `server_connections`: no family may be there twice.
 pub fn openmetrics(snapshot: &Snapshot, prefix: &str, out: &mut String) {
     for family in &snapshot.families {
         let name = format!("{prefix}{}", family.name);
+        let is_taken = |base: &str| {
+            let others = &snapshot.families;
+            let base = base.strip_prefix(prefix).unwrap_or(base);
+            others
+                .binary_search_by_key(&base, |other| other.name)
+                .is_ok()
+        };
         let (base, kind) = match (family.kind, name.strip_suffix("_total")) {
-            (Kind::Counter, Some(base)) => (base, "counter"),
-            (Kind::Counter, None) => (&*name, "unknown"),
+            (Kind::Counter, Some(base)) if !is_taken(base) => (base, "counter"),
+            (Kind::Counter, _) => (&*name, "unknown"),
             (kind, _) => (&*name, kind_word(kind)),
         };
         push(out, format_args!("# TYPE {base} {kind}\n"));

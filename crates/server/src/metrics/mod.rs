@@ -1,0 +1,119 @@
+//! What the server counts, and `/metrics` (`metrics-and-health.md` §2-4).
+//!
+//! ```text
+//! request ─▶ edge::Measured ─▶ chain ─▶ edge: one series per method, route, code  ┐ cells of this thread
+//! listener, store, hub, sse, ws, mqtt, log ─▶ their own counters, asked at a scrape ├─▶ Snapshot ─▶ endpoint
+//! /proc, statvfs ─▶ read at a scrape, off the workers, within the scrape's time      ┘
+//! ```
+//!
+//! [`ServerMetrics`] is made before everything else and given what it asks ([`Sources`]) as it comes to be.
+
+mod accept;
+mod compat;
+mod core_form;
+mod edge;
+mod endpoint;
+mod families;
+mod host;
+mod http;
+mod identity;
+mod procfs;
+mod routes;
+mod slow;
+
+use std::sync::Arc;
+
+use core_listener::ServerHandle;
+use resource::{Authenticator, Registry};
+use telemetry::Metrics;
+use telemetry::metrics::{MetricError, MetricLimits};
+use tokio::runtime::Handle;
+
+pub(crate) use self::accept::prefers_json;
+pub use self::edge::{Answering, CountedBody, Measured, MeasuredBody};
+pub use self::endpoint::MetricsEndpoint;
+pub(crate) use self::endpoint::method_not_allowed;
+pub use self::families::Sources;
+pub use self::routes::{Answered, Answerer, NobodyYet};
+pub(crate) use self::slow::DiskSpace;
+
+use self::http::HttpMetrics;
+use self::slow::Slow;
+use crate::config::Config;
+
+/// All numbers of one server.
+pub struct ServerMetrics {
+    registry: Metrics,
+    http: Arc<HttpMetrics>,
+    logins: identity::LoginCounters,
+    sources: Arc<Sources>,
+    slow: Arc<Slow>,
+    rates: core_form::Rates,
+}
+
+impl ServerMetrics {
+    /// The families of this server, before anything is counted.
+    ///
+    /// # Errors
+    ///
+    /// [`MetricError`] for two families of one name: a mistake of this program.
+    pub fn new(config: &Config, exports: Arc<Registry>) -> Result<Arc<Self>, MetricError> {
+        let workers = usize::from(config.workers.get());
+        let registry = Metrics::with_limits(MetricLimits {
+            max_series_per_family: config.metrics.max_series_per_family,
+            // A block for each worker, and some for the threads that work for them.
+            threads: workers + 4,
+        });
+        let http = HttpMetrics::register(&registry, exports, config.metrics.max_series_per_family)?;
+        let sources = Arc::new(Sources::new(workers));
+        let slow = Arc::new(Slow::default());
+        families::register(&registry, &sources, &slow)?;
+        Ok(Arc::new(Self {
+            logins: identity::LoginCounters::register(&registry)?,
+            http: Arc::new(http),
+            registry,
+            sources,
+            slow,
+            rates: core_form::Rates::default(),
+        }))
+    }
+
+    /// What is asked at a scrape.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Counts what `service` answers on a listener, on one worker.
+    pub fn measured<S>(&self, setting: &str, service: S) -> Measured<S> {
+        Measured::new(&self.http, listener_label(setting), service)
+    }
+
+    /// Counts the answers of `authenticator`.
+    pub fn authenticator(&self, authenticator: Arc<dyn Authenticator>) -> Arc<dyn Authenticator> {
+        Arc::new(self.logins.counting(authenticator))
+    }
+
+    /// Takes note of a worker's runtime; called once on each, inside it.
+    pub fn worker_started(&self) {
+        self.sources.add_runtime(Handle::current().metrics());
+    }
+
+    /// The listeners are bound.
+    pub fn serves(&self, handle: &ServerHandle) {
+        self.sources.set_listeners(handle.clone());
+    }
+}
+
+/// The label of a listener by the setting that opened it.
+pub(crate) fn listener_label(setting: &str) -> &'static str {
+    match setting {
+        "http.port" => "http",
+        "http.securePort" => "https",
+        "operationsApi.network.port" => "operations",
+        "operationsApi.network.securePort" => "operations_secure",
+        "operationsApi.network.domainSocket" => "operations_socket",
+        "mqtt.network.port" => "mqtt",
+        "mqtt.network.securePort" => "mqtts",
+        _ => "other",
+    }
+}
