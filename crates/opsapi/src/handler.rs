@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use auth::Directory;
@@ -17,8 +18,8 @@ use resource::{Caller, Catalog, Context, Error, Map, Protocol, Value};
 use crate::operation::must_login;
 use crate::redact::Redacted;
 use crate::{
-    BulkLimits, Call, Configuration, Failure, History, Jobs, Lifecycle, LogSource, Need, Operation,
-    OpsConfig, Reply, Structure, operations, permission,
+    Backups, BulkLimits, Call, ComponentsConfig, Configuration, Failure, History, Jobs, Lifecycle,
+    LogSource, Need, Operation, OpsConfig, Reply, Structure, operations, permission,
 };
 
 /// A body of more bytes is decoded on another thread, since a worker must not be kept for long.
@@ -100,6 +101,19 @@ impl Operations {
     pub fn with_lifecycle(self, lifecycle: Arc<dyn Lifecycle>, jobs: &Jobs) -> Self {
         let operations = operations::lifecycle(&self.catalog, lifecycle, jobs);
         self.with_operations(operations)
+    }
+
+    /// Adds backups, which are kept in `directory`.
+    #[must_use]
+    pub fn with_backups(self, backups: Arc<dyn Backups>, directory: PathBuf, jobs: &Jobs) -> Self {
+        let operations = operations::backups(&self.catalog, backups, directory, jobs);
+        self.with_operations(operations)
+    }
+
+    /// Adds components: their files, packages and directories.
+    #[must_use]
+    pub fn with_components(self, config: ComponentsConfig, lifecycle: Arc<dyn Lifecycle>) -> Self {
+        self.with_operations(operations::components(config, lifecycle))
     }
 
     fn with_operations(mut self, operations: Vec<Operation>) -> Self {

@@ -47,6 +47,7 @@ pub use crate::handler::Operations;
 pub use crate::jobs::{JobLimits, Jobs};
 pub use crate::operation::{Call, Need, Operation};
 pub use crate::operations::{
-    Configuration, History, HistoryEntry, HistoryStream, Lifecycle, LogSource, Structure,
+    Backups, ComponentsConfig, Configuration, History, HistoryEntry, HistoryStream, Lifecycle,
+    LogSource, Structure,
 };
 pub use crate::reply::Reply;

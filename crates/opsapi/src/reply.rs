@@ -1,5 +1,10 @@
 //! From the result of an operation to a response.
 
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::time::{Duration, SystemTime};
+
+use base::Timestamp;
 use bytes::Bytes;
 use content::{Format, Layout, Sequence};
 use futures_core::Stream;
@@ -21,6 +26,15 @@ pub struct Reply {
 enum Content {
     Value(Value),
     Records(Box<Records>),
+    File(Download),
+}
+
+/// A file on its way out.
+#[derive(Debug)]
+struct Download {
+    file: File,
+    name: String,
+    time: Timestamp,
 }
 
 impl Reply {
@@ -56,6 +70,11 @@ impl Reply {
             rest: records,
             attributes,
         }))))
+    }
+
+    /// The bytes of a file, to be saved by the client under `name`; `time` is what it is a picture of.
+    pub(crate) fn file(file: File, name: String, time: Timestamp) -> Self {
+        Self::of(Content::File(Download { file, name, time }))
     }
 
     fn of(content: Content) -> Self {
@@ -97,6 +116,7 @@ impl Reply {
                 let batches = stream::once(async { Ok(first) }).chain(rest);
                 Export::Records(format.sequence(layout), Box::pin(batches))
             }
+            Content::File(_) => Export::Whole(Err(Error::bad_request("a file has no format"))),
         };
         stream::try_unfold(start, |export| async move {
             match export {
@@ -122,7 +142,42 @@ impl Reply {
         match self.content {
             Content::Value(value) => value_response(StatusCode::OK, &value, format),
             Content::Records(records) => records.into_response(format),
+            Content::File(download) => download.into_response(),
         }
+    }
+}
+
+/// Bytes of a file that are read at once.
+const FILE_CHUNK_BYTES: usize = 256 << 10;
+
+impl Download {
+    fn into_response(self) -> Response {
+        let chunks = stream::try_unfold(self.file, |mut file| async move {
+            let read = move || {
+                let mut chunk = vec![0; FILE_CHUNK_BYTES];
+                let length = file.read(&mut chunk)?;
+                chunk.truncate(length);
+                Ok::<_, io::Error>((Bytes::from(chunk), file))
+            };
+            let read = tokio::task::spawn_blocking(read).await;
+            let (chunk, file) = read.map_err(io::Error::other)??;
+            Ok::<_, io::Error>((!chunk.is_empty()).then_some((chunk, file)))
+        });
+        let disposition = format!("attachment; filename=\"{}\"", self.name.replace('"', "_"));
+        let millis = Duration::from_secs_f64(self.time.as_millis() / 1000.0);
+        let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + millis);
+        let mut response = Response::with_body(StatusCode::OK, Body::from_stream(chunks));
+        let fields = [
+            (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+            (header::CONTENT_DISPOSITION, disposition),
+            (header::DATE, date),
+        ];
+        for (name, value) in fields {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
     }
 }
 

@@ -18,5 +18,6 @@ mod local;
 pub mod logs;
 pub mod metrics;
 mod monitoring;
+mod operations;
 pub mod restart;
 pub mod root;

@@ -1,7 +1,9 @@
 //! The operations of this crate, a module for each group.
 
 mod attributes;
+mod backup;
 mod bulk;
+mod components;
 mod condition;
 mod configuration;
 mod describe;
@@ -19,9 +21,12 @@ mod unavailable;
 mod users;
 mod write;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use self::attributes::Structure;
+pub use self::backup::Backups;
+pub use self::components::ComponentsConfig;
 pub use self::configuration::Configuration;
 pub use self::history::{History, HistoryEntry, HistoryStream};
 pub use self::lifecycle::Lifecycle;
@@ -96,6 +101,24 @@ pub(crate) fn lifecycle(
     let mut operations = status::operations(catalog, Arc::clone(&lifecycle));
     operations.extend(lifecycle::operations(lifecycle, jobs));
     operations
+}
+
+/// Backups.
+pub(crate) fn backups(
+    catalog: &Arc<dyn Catalog>,
+    backups: Arc<dyn Backups>,
+    directory: PathBuf,
+    jobs: &Jobs,
+) -> Vec<Operation> {
+    backup::operations(catalog, backups, directory, jobs)
+}
+
+/// Components.
+pub(crate) fn components(
+    config: ComponentsConfig,
+    lifecycle: Arc<dyn Lifecycle>,
+) -> Vec<Operation> {
+    components::operations(config, lifecycle)
 }
 
 /// Operations that make or change credentials.

@@ -6,14 +6,20 @@ use std::time::{Duration, Instant};
 use auth::{AuthConfig, Directory};
 use base::WorkerId;
 use http_chain::{Body, Chain, Request, Response, Stage};
-use opsapi::{BulkLimits, JobLimits, Jobs, Operations, OpsConfig};
+use opsapi::{BulkLimits, ComponentsConfig, JobLimits, Jobs, Lifecycle, Operations, OpsConfig};
 use resource::{Caller, Catalog, Context, Map, Protocol, User, Value, json};
+use tempfile::TempDir;
 
+use crate::backup::Copies;
 use crate::memory::MemoryCatalog;
+use crate::services::{Files, Past, Process, log_directory, settings};
 
 pub(crate) struct Fixture {
     pub(crate) chain: Chain,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) process: Arc<Process>,
+    pub(crate) components: TempDir,
+    pub(crate) backups: TempDir,
 }
 
 /// `inventory.Item` is declared, `data.Dog` is dynamic, `empty` has no tables.
@@ -56,11 +62,12 @@ impl Fixture {
     }
 
     /// On a catalog that may have content of its own.
-    pub(crate) async fn on(catalog: Arc<dyn Catalog>, limits: JobLimits) -> Self {
+    pub(crate) async fn on(catalog: Arc<MemoryCatalog>, limits: JobLimits) -> Self {
         Self::build(catalog, OpsConfig::default(), limits).await
     }
 
-    async fn build(catalog: Arc<dyn Catalog>, config: OpsConfig, limits: JobLimits) -> Self {
+    async fn build(memory: Arc<MemoryCatalog>, config: OpsConfig, limits: JobLimits) -> Self {
+        let catalog = Arc::clone(&memory) as Arc<dyn Catalog>;
         let users = catalog
             .create_table(auth::tables::user_table())
             .await
@@ -77,11 +84,33 @@ impl Fixture {
             .await
             .unwrap();
         let jobs = Jobs::start(&catalog, limits).unwrap();
+        let process = Arc::new(Process::default());
+        let components = tempfile::tempdir().unwrap();
+        let backups = tempfile::tempdir().unwrap();
+        let component_limits = ComponentsConfig {
+            reserved: vec!["http".to_owned()],
+            package_bytes: 1 << 20,
+            ..ComponentsConfig::new(components.path())
+        };
+        let lifecycle = Arc::clone(&process) as Arc<dyn Lifecycle>;
         let operations = Operations::new(catalog, config)
             .with_directory(Arc::clone(&directory))
-            .with_jobs(&jobs, &BulkLimits::default());
+            .with_jobs(&jobs, &BulkLimits::default())
+            .with_structure(memory)
+            .with_history(Arc::new(Past), &jobs)
+            .with_logs(Arc::new(Files(log_directory())))
+            .with_configuration(settings())
+            .with_backups(Arc::new(Copies), backups.path().to_owned(), &jobs)
+            .with_components(component_limits, Arc::clone(&lifecycle))
+            .with_lifecycle(lifecycle, &jobs);
         let chain = Chain::new([("operations", Stage::handler(operations))]);
-        let fixture = Self { chain, directory };
+        let fixture = Self {
+            chain,
+            directory,
+            process,
+            components,
+            backups,
+        };
         for request in DATA {
             let (status, body) = fixture.ask(&admin(), request).await;
             assert_eq!(status, 200, "{body}");

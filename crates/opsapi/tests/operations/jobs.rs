@@ -408,7 +408,8 @@ async fn s8_jobs_are_found_by_their_start() {
 
 #[tokio::test]
 async fn s8_jobs_that_a_restart_interrupted_are_reported_as_failed() {
-    let catalog: Arc<dyn Catalog> = Arc::new(MemoryCatalog::default());
+    let memory = Arc::new(MemoryCatalog::default());
+    let catalog = Arc::clone(&memory) as Arc<dyn Catalog>;
     drop(Jobs::start(&catalog, JobLimits::default()).unwrap());
     let table = loop {
         match catalog.table("system", "hdb_job") {
@@ -430,7 +431,7 @@ async fn s8_jobs_that_a_restart_interrupted_are_reported_as_failed() {
         row("c", "CREATED"),
     ];
     table.write(rows, &Context::internal()).await.unwrap();
-    let fixture = Fixture::on(catalog, JobLimits::default()).await;
+    let fixture = Fixture::on(memory, JobLimits::default()).await;
     for id in ["a", "c"] {
         let job = fixture.ended(id).await;
         assert_eq!(job.get("status"), Some(&Value::from("ERROR")), "{id}");
