@@ -20,5 +20,6 @@ pub mod logs;
 pub mod metrics;
 mod monitoring;
 pub mod mqtt;
+mod operations;
 pub mod restart;
 pub mod root;

@@ -207,7 +207,7 @@ async fn s1_an_unacceptable_format_is_406_before_anything_happens() {
         .unwrap();
     assert_eq!(fixture.send(request).await.status(), 406);
     let request = http::Request::post("/")
-        .header("content-type", "application/x-www-form-urlencoded")
+        .header("content-type", "image/png")
         .extension(admin())
         .body(Body::from(drop))
         .unwrap();
