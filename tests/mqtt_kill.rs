@@ -1,7 +1,7 @@
-//! SIGKILL while paho clients publish with QoS 1 and 2 to durable subscribers: QoS 1 loses nothing that was
-//! acknowledged, QoS 2 loses and doubles nothing, and the order of each publisher and topic is kept.
+//! SIGKILL while paho clients publish with QoS 1 to a durable subscriber: nothing that was acknowledged is lost, and the
+//! order of each publisher and topic is kept.
 //!
-//! Five kills for each quality of service by default; `MOTET_TEST_KILLS=100` for the requirement.
+//! Five kills by default; `MOTET_TEST_KILLS=100` for the requirement.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -124,17 +124,5 @@ fn qos_1_loses_nothing_acknowledged_and_first_arrivals_keep_their_order() {
             }
         }
         compare(&topic, &first, count);
-    }
-}
-
-#[test]
-fn qos_2_loses_and_doubles_nothing_and_keeps_the_order() {
-    let (acknowledged, arrivals) = run("2");
-    for (topic, count) in acknowledged {
-        compare(
-            &topic,
-            arrivals.get(&topic).map_or(&[], Vec::as_slice),
-            count,
-        );
     }
 }

@@ -19,8 +19,18 @@ received = []
 subscribed = threading.Event()
 
 
+class Client(mqtt.Client):
+    """Sets DUP on everything that may have been sent ([MQTT-3.3.1-1]); the library forgets it where a send failed."""
+
+    def _messages_reconnect_reset_out(self):
+        for message in self._out_messages.values():
+            if message.state != mqtt.mqtt_ms_queued:
+                message.dup = True
+        super()._messages_reconnect_reset_out()
+
+
 def client(name):
-    made = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
+    made = Client(mqtt.CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
     made.reconnect_delay_set(min_delay=0.05, max_delay=0.2)
     made.max_inflight_messages_set(20)
     made.max_queued_messages_set(0)

@@ -151,11 +151,16 @@ fn ensure(
     if !definition.schema_defined {
         add_dynamic_times(&mut definition);
     }
+    let created = batch.tick();
     let mut stored = StoredTable {
         id: batch.engine.next_id(&mut batch.txn)?,
+        // There is nothing from before a table, so its log is complete from the beginning of time.
+        audited_since: match definition.audit {
+            true => base::Timestamp::ZERO,
+            false => created,
+        },
         definition: Arc::new(definition),
         indexes: Vec::new(),
-        audited_since: batch.tick(),
     };
     let table = Table::new(database, stored.clone(), Dictionary::default());
     batch.load(&table)?;

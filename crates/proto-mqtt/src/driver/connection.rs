@@ -58,6 +58,8 @@ pub(super) struct Connection<I> {
     subscribe_next: Option<Vec<FilterRequest>>,
     /// Under way together, so that they share commits; answered in order.
     publishes: FuturesOrdered<BoxFuture<Published>>,
+    /// Taken in the order of asking.
+    turns: Arc<tokio::sync::Mutex<()>>,
     feeds: SelectAll<Feed>,
     subscriptions: HashMap<SubscriptionKey, Subscribed>,
     /// Since when the socket has taken no byte although some are waiting.
@@ -116,6 +118,7 @@ impl<I: Io> Connection<I> {
             operation: None,
             subscribe_next: None,
             publishes: FuturesOrdered::new(),
+            turns: Arc::default(),
             feeds: SelectAll::new(),
             subscriptions: HashMap::new(),
             stalled_since: None,
@@ -439,9 +442,26 @@ impl<I: Io> Connection<I> {
         }
     }
 
+    /// Publications are handed to their resources in the order in which they came. One that may be in the log already
+    /// is looked for there first, and so those behind it wait for their turn.
     fn publish(&mut self, request: PublishRequest) {
+        let is_looked_for = request
+            .receipt
+            .as_ref()
+            .is_some_and(|receipt| receipt.search.is_some());
         let publish = operations::publish(&self.broker, &self.context, request);
-        self.publishes.push_back(publish);
+        // Whoever waits, or is waited for, has a share of it.
+        let waits = Arc::strong_count(&self.turns) > 1;
+        self.publishes.push_back(match is_looked_for || waits {
+            false => publish,
+            true => {
+                let turns = Arc::clone(&self.turns);
+                Box::pin(async move {
+                    let _turn = turns.lock().await;
+                    publish.await
+                })
+            }
+        });
     }
 
     fn start_subscribe(&mut self) {
@@ -484,6 +504,11 @@ impl<I: Io> Connection<I> {
                     .unzip();
                 // SUBACK first, then deliveries (U8).
                 self.session.handle_subscribed(results);
+                for opened in opened.iter().flatten() {
+                    if let Some(covered) = opened.covered() {
+                        self.session.handle_opened(opened.key, covered);
+                    }
+                }
                 opened
                     .into_iter()
                     .flatten()
@@ -510,12 +535,16 @@ impl<I: Io> Connection<I> {
             publisher,
             resource,
             subscription,
+            state,
         } = opened;
         match (self.subscriptions.get(&key), subscription) {
             (Some(subscribed), Some(Running::Own(state))) => subscribed.feed.replay(state),
             (Some(_), Some(Running::Shared(..))) => {} // it is a member already
             (None, Some(subscription)) => {
                 let (stream, feed) = feed(key, subscription);
+                if let Some(state) = state {
+                    feed.replay(state);
+                }
                 self.feeds.push(stream);
                 self.subscriptions.insert(
                     key,

@@ -359,6 +359,18 @@ pub(super) struct Opened {
     pub(super) resource: Arc<dyn Resource>,
     /// `None` if an existing one simply goes on.
     pub(super) subscription: Option<Running>,
+    /// The current state, if it is to come before what `subscription` replays.
+    pub(super) state: Option<resource::Subscription>,
+}
+
+impl Opened {
+    /// The place in the log at which a subscription of its own was opened.
+    pub(super) fn covered(&self) -> Option<Timestamp> {
+        match &self.subscription {
+            Some(Running::Own(subscription)) => Some(subscription.covered()),
+            _ => None,
+        }
+    }
 }
 
 /// A filter, and whether it is subscribed to already.
@@ -421,6 +433,7 @@ async fn open(
         publisher,
         resource: source.resource,
         subscription,
+        state: None,
     })
 }
 
@@ -439,6 +452,7 @@ async fn open_shared(
         publisher: Publisher::of(&source),
         resource: source.resource,
         subscription: (!exists).then(|| Running::Shared(Arc::new(member), None)),
+        state: None,
     })
 }
 
@@ -468,7 +482,7 @@ pub(super) async fn resume(
         } = request.filter.clone();
         let resumed = match filter.starts_with(shared::PREFIX) {
             true => rejoin(&broker, &context, &request, membership).await,
-            false => reopen(&broker, &context, key, &filter, options, request.start).await,
+            false => reopen(&broker, &context, key, &filter, options, &request).await,
         };
         results.push(resumed.map_err(|refusal| {
             tracing::warn!(%filter, %refusal, "a kept subscription is dropped");
@@ -514,6 +528,7 @@ async fn rejoin(
         publisher: Publisher::of(&source),
         resource: source.resource,
         subscription: Some(Running::Shared(Arc::new(member), resend)),
+        state: None,
     })
 }
 
@@ -523,28 +538,47 @@ async fn reopen(
     key: SubscriptionKey,
     filter: &str,
     options: SubscriptionOptions,
-    start: Option<Timestamp>,
+    request: &ResumeRequest,
 ) -> Result<Opened, Refusal> {
     let source = mapping::source(broker.topics(), filter)?;
     let publisher = Publisher::of(&source);
-    // QoS 0 loses what came meanwhile; without a position, the client has not even had the state.
-    let is_state_owed = options.qos > QoS::AtMostOnce && wants_state(options, false);
-    let start = start.filter(|_| options.qos > QoS::AtMostOnce);
-    let options = SubscribeOptions {
-        start_time: start,
-        omit_current: start.is_none() && !is_state_owed,
-        previous_count: None,
-        ..source.options
+    let open = async |options: SubscribeOptions| {
+        let scope = source.scope.clone();
+        let granted = source.resource.subscribe(scope, &options, context).await;
+        granted.map_err(|error| {
+            log_internal(&error, filter);
+            mapping::subscribe_refusal(&error)
+        })
     };
-    let granted = source.resource.subscribe(source.scope, &options, context);
-    let subscription = granted.await.map_err(|error| {
-        log_internal(&error, filter);
-        mapping::subscribe_refusal(&error)
-    })?;
+    // QoS 0 loses what came meanwhile.
+    let is_kept = options.qos > QoS::AtMostOnce;
+    let owes_state = request.owes_state && is_kept && wants_state(options, false);
+    let start = request.start.filter(|_| is_kept);
+    let subscription = open(SubscribeOptions {
+        start_time: start,
+        omit_current: start.is_none() && !owes_state,
+        previous_count: None,
+        ..source.options.clone()
+    })
+    .await?;
+    let state = match (owes_state, start) {
+        // The state is older than the end of the log, so it comes first.
+        (true, Some(_)) => Some(
+            open(SubscribeOptions {
+                start_time: None,
+                omit_current: false,
+                previous_count: None,
+                ..source.options.clone()
+            })
+            .await?,
+        ),
+        _ => None,
+    };
     Ok(Opened {
         key,
         publisher,
-        resource: source.resource,
+        resource: Arc::clone(&source.resource),
         subscription: Some(Running::Own(subscription)),
+        state,
     })
 }

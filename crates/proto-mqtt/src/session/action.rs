@@ -40,8 +40,10 @@ pub enum Action {
 pub struct ResumeRequest {
     /// Key, filter and options.
     pub filter: FilterRequest,
-    /// Where to replay the log from. `None` before the current state was delivered.
+    /// Where to replay the log from; `None` if that is not known.
     pub start: Option<Timestamp>,
+    /// Whether the current state has to come again, before the log.
+    pub owes_state: bool,
     /// Of a shared subscription: places in the log that this session is to be sent again ([MQTT-4.8.2-4]).
     pub resend: Vec<Timestamp>,
 }

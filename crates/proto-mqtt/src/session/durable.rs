@@ -126,6 +126,7 @@ impl Session {
                 options: saved.options,
             },
             start: saved.start(),
+            owes_state: saved.owes_state,
             resend: state.owed_receipts(saved),
         };
         self.subscriptions.restore(&state.subscriptions);

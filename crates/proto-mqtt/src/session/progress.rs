@@ -11,6 +11,8 @@ use base::Timestamp;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
     start: Option<Timestamp>,
+    /// The place in the log of the current state that is being handed out: what comes after it is not part of it.
+    opened: Option<Timestamp>,
     /// The newest position that came, finished or not.
     seen: Option<Timestamp>,
     /// Bits of [`Timestamp`], which sort like it: handed out and not finished.
@@ -32,6 +34,24 @@ impl Progress {
             finished: finished.iter().map(|at| at.to_bits()).collect(),
             ..Self::default()
         }
+    }
+
+    /// One whose current state has to come again, before the log is replayed from `opened`.
+    pub(crate) fn reopened(opened: Option<Timestamp>, finished: &[Timestamp]) -> Self {
+        Self {
+            opened,
+            ..Self::resumed(None, finished)
+        }
+    }
+
+    /// Notes the place in the log that the current state was read at.
+    pub(crate) fn open(&mut self, covered: Timestamp) {
+        self.opened.get_or_insert(covered);
+    }
+
+    /// Where the log has to be replayed from, and whether the current state has to come again as well.
+    pub(crate) fn position(&self) -> (Option<Timestamp>, bool) {
+        (self.start.or(self.opened), self.start.is_none())
     }
 
     /// Where to replay from; `None` before the current state has been delivered.

@@ -44,8 +44,10 @@ pub struct SavedSubscription {
     pub options: SubscriptionOptions,
     /// Subscription Identifier.
     pub identifier: Option<NonZeroU32>,
-    /// Local time up to which everything is finished, as bits; `None` before the state was delivered.
+    /// Local time up to which everything is finished, as bits; while the state is owed, the one that it was read at.
     pub position: Option<u64>,
+    /// Whether the current state was not delivered completely.
+    pub owes_state: bool,
     /// What was finished beyond it.
     pub finished: Vec<u64>,
 }
@@ -144,6 +146,7 @@ impl SavedSubscription {
         });
         out.u32(self.identifier.map_or(0, NonZeroU32::get));
         out.option(self.position, Writer::u64);
+        out.u8(u8::from(self.owes_state));
         out.count(self.finished.len());
         for position in &self.finished {
             out.u64(*position);
@@ -167,6 +170,7 @@ impl SavedSubscription {
             },
             identifier: NonZeroU32::new(input.u32()?),
             position: input.option(|input| input.u64().filter(is_position))?,
+            owes_state: input.flag()?,
             finished: input.list(|input| input.u64().filter(is_position))?,
         })
     }
@@ -199,6 +203,7 @@ mod tests {
                 },
                 identifier: NonZeroU32::new(7),
                 position: Some(1.5_f64.to_bits()),
+                owes_state: false,
                 finished: vec![2.0_f64.to_bits()],
             }],
             deliveries: vec![SavedDelivery {

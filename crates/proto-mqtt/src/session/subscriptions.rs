@@ -36,8 +36,11 @@ pub(super) struct Subscribed {
 
 impl Subscribed {
     /// How far the session has come by itself.
-    fn own_position(&self) -> Option<Timestamp> {
-        self.progress.start().filter(|_| !self.is_shared)
+    fn own_position(&self) -> (Option<Timestamp>, bool) {
+        match self.is_shared {
+            true => (None, false),
+            false => self.progress.position(),
+        }
     }
 }
 
@@ -99,7 +102,10 @@ impl Subscriptions {
                 .iter()
                 .filter_map(|bits| Timestamp::from_bits(*bits))
                 .collect();
-            let progress = Progress::resumed(one.start(), &finished);
+            let progress = match one.owes_state {
+                true => Progress::reopened(one.start(), &finished),
+                false => Progress::resumed(one.start(), &finished),
+            };
             let key = SubscriptionKey(one.key);
             self.insert_with(key, &one.filter, one.options, one.identifier, progress);
         }
@@ -120,7 +126,8 @@ impl Subscriptions {
                     retain_handling: subscribed.retain_handling,
                 },
                 identifier: subscribed.identifier,
-                position: subscribed.own_position().map(Timestamp::to_bits),
+                position: subscribed.own_position().0.map(Timestamp::to_bits),
+                owes_state: subscribed.own_position().1,
                 finished: match subscribed.is_shared {
                     true => Vec::new(),
                     false => subscribed
@@ -193,6 +200,16 @@ impl Session {
         });
         if let Err(cause) = sent {
             self.close(cause);
+        }
+    }
+
+    /// Notes the place in the log at which a subscription was opened: from there on nothing may be missed, whatever
+    /// becomes of the server before the current state is delivered. To be called before the state is saved that
+    /// SUBACK waits for.
+    pub fn handle_opened(&mut self, key: SubscriptionKey, covered: Timestamp) {
+        if let Some(subscribed) = self.subscriptions.get_mut(key) {
+            subscribed.progress.open(covered);
+            self.touch();
         }
     }
 
