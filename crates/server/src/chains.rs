@@ -8,7 +8,6 @@ use http::HeaderValue;
 use http_chain::auth::{AuditEvents, Authentication, LocalTrust, SessionCookies};
 use http_chain::compression::{Compression, CompressionConfig, RequestDecoding};
 use http_chain::cookies::SameSite;
-use http_chain::files::{StaticFiles, StaticSection};
 use http_chain::stages::{
     BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, LogLevel as RequestLogLevel, RequestLog,
     RequestLogConfig,
@@ -20,7 +19,7 @@ use resource::{Authenticator, Caller, Hub, Registry, Sessions};
 use store::Store;
 use telemetry::LogLevel;
 
-use crate::application::{Loaded, Site};
+use crate::application::{Live, Place, Sites, WhileResources};
 use crate::config::file::CookieSameSite;
 use crate::config::{self, Config};
 use crate::health::Health;
@@ -39,6 +38,8 @@ pub struct Parts<'a> {
     pub registry: Arc<Registry>,
     /// Users and roles.
     pub directory: Arc<Directory>,
+    /// Static files, and whether resources are served.
+    pub live: Arc<Live>,
     /// Databases.
     pub store: Arc<Store>,
     /// Events.
@@ -85,12 +86,12 @@ pub fn operations_ports() -> Ports {
 ///
 /// # Errors
 ///
-/// If a directory of static files cannot be read, or a setting is no header value.
-pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
+/// If a setting is no header value.
+pub fn build(parts: &Parts<'_>) -> anyhow::Result<Chains> {
     let config = parts.config;
     let mut chains = Chains::default();
     // Outside the log and every limit: a probe is never logged, refused or kept waiting.
-    monitoring::register(&mut chains, parts, loaded);
+    monitoring::register(&mut chains, parts);
     if let Some(requests) = &config.http.request_log {
         // Outermost, so that every answer is logged, whoever gave it.
         let log = RequestLog::new(request_log(requests, config));
@@ -123,7 +124,7 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     );
 
     // Public, and cheaper than a login.
-    sites(&mut chains, loaded, Place::BeforeAuthentication)?;
+    sites(&mut chains, parts, Place::BeforeAuthentication);
     // What no file answered and a gate refuses was refused before a handler saw it.
     let unseen = Stage::handler(NobodyYet(Answerer::Nobody));
     chains.last(Ports::application(), "unseen", unseen);
@@ -150,9 +151,9 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
         let authentication = authentication(parts, &ports);
         chains.last(ports, "authentication", Stage::wrap(authentication));
     }
-    sites(&mut chains, loaded, Place::AfterAuthentication)?;
-    register_resources(&mut chains, parts, loaded);
-    sites(&mut chains, loaded, Place::AfterResources)?;
+    sites(&mut chains, parts, Place::AfterAuthentication);
+    register_resources(&mut chains, parts);
+    sites(&mut chains, parts, Place::AfterResources);
     chains.last(
         operations_ports(),
         "operations",
@@ -217,7 +218,7 @@ pub(crate) fn authentication(parts: &Parts<'_>, ports: &Ports) -> Authentication
 }
 
 /// WebSocket and event streams look like GET to REST, so they come first.
-fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
+fn register_resources(chains: &mut Chains, parts: &Parts<'_>) {
     let config = parts.config;
     let ws = proto_ws::WsConfig {
         accept_writes: config.web_socket_writes,
@@ -225,9 +226,6 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
     };
     let mut web_sockets = proto_ws::WebSockets::new(Arc::clone(&parts.registry), ws)
         .with_authenticator(parts.authenticator());
-    if !loaded.rest {
-        web_sockets = web_sockets.without_resources();
-    }
     if config.mqtt.web_socket {
         for name in ["mqtt", "mqttv3.1"] {
             let broker = Arc::clone(&parts.broker);
@@ -244,37 +242,45 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
     }
     let sources = parts.metrics.sources();
     sources.set_web_sockets(web_sockets.clone());
+    let sse = proto_sse::SseConfig {
+        keep_alive: config.sse_keep_alive,
+        ..proto_sse::SseConfig::default()
+    };
+    let sse = proto_sse::Sse::new(Arc::clone(&parts.registry), sse)
+        .with_authenticator(parts.authenticator());
+    sources.set_sse(sse.clone());
+    let rest = rest::Rest::new(
+        Arc::clone(&parts.registry),
+        rest::RestConfig {
+            max_body_bytes: config.http.max_body_bytes,
+            ..rest::RestConfig::default()
+        },
+    );
+    // Without an application that serves resources, WebSockets are for MQTT alone.
+    let only_sub_protocols = Answered::by(
+        Answerer::Resource,
+        WhileResources::are_not_served(&parts.live, web_sockets.clone().without_resources()),
+    );
     chains.last(
         Ports::application(),
         "websocket",
-        Stage::handler(Answered::by(Answerer::Resource, web_sockets)),
+        Stage::handler(only_sub_protocols),
     );
-    if loaded.rest {
-        let sse = proto_sse::SseConfig {
-            keep_alive: config.sse_keep_alive,
-            ..proto_sse::SseConfig::default()
-        };
-        let sse = proto_sse::Sse::new(Arc::clone(&parts.registry), sse)
-            .with_authenticator(parts.authenticator());
-        sources.set_sse(sse.clone());
-        chains.last(
-            Ports::application(),
-            "sse",
-            Stage::handler(Answered::by(Answerer::Resource, sse)),
-        );
-        let rest = rest::Rest::new(
-            Arc::clone(&parts.registry),
-            rest::RestConfig {
-                max_body_bytes: config.http.max_body_bytes,
-                ..rest::RestConfig::default()
-            },
-        );
-        chains.last(
-            Ports::application(),
-            "rest",
-            Stage::handler(Answered::by(Answerer::Resource, rest)),
-        );
-    }
+    resource_stage(chains, parts, "websocket", web_sockets);
+    resource_stage(chains, parts, "sse", sse);
+    resource_stage(chains, parts, "rest", rest);
+}
+
+/// A handler that is there while an application has `rest: true`.
+fn resource_stage(
+    chains: &mut Chains,
+    parts: &Parts<'_>,
+    name: &str,
+    handler: impl http_chain::Handler + 'static,
+) {
+    let handler = WhileResources::are_served(&parts.live, handler);
+    let handler = Answered::by(Answerer::Resource, handler);
+    chains.last(Ports::application(), name, Stage::handler(handler));
 }
 
 fn operations(parts: &Parts<'_>) -> Operations {
@@ -286,33 +292,11 @@ fn operations(parts: &Parts<'_>) -> Operations {
     Operations::new(catalog, config).with_directory(Arc::clone(&parts.directory))
 }
 
-/// Where static files stand in the chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    BeforeAuthentication,
-    AfterAuthentication,
-    AfterResources,
-}
-
-impl Place {
-    fn of(section: &StaticSection) -> Self {
-        match section.after.as_deref() {
-            None => Self::BeforeAuthentication,
-            Some("authentication") => Self::AfterAuthentication,
-            Some(_) => Self::AfterResources,
-        }
-    }
-}
-
-/// Registers the static files that belong here.
-fn sites(chains: &mut Chains, loaded: &Loaded, place: Place) -> anyhow::Result<()> {
-    let here = |site: &&Site| Place::of(&site.section) == place;
-    for site in loaded.sites.iter().filter(here) {
-        let files = StaticFiles::new(site.section.config(&site.directory))?;
-        let files = Answered::by(Answerer::Static, files);
-        chains.last(Ports::application(), "static", Stage::handler(files));
-    }
-    Ok(())
+/// Registers the static files that belong here, of whichever applications there are.
+fn sites(chains: &mut Chains, parts: &Parts<'_>, place: Place) {
+    let files = Sites::new(Arc::clone(&parts.live), place);
+    let files = Answered::by(Answerer::Static, files);
+    chains.last(Ports::application(), "static", Stage::handler(files));
 }
 
 fn application_cors(cors: &config::Cors, sessions: bool) -> anyhow::Result<CorsConfig> {

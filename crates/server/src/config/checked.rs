@@ -75,6 +75,8 @@ pub struct Config {
     pub web_socket_writes: bool,
     /// Where the program before this one left its listening sockets, and the process that holds them.
     pub inherit: Option<(PathBuf, u32)>,
+    /// No application is loaded (`HARPER_SAFE_MODE`).
+    pub safe_mode: bool,
     /// What is odd but not wrong; logged at the start.
     pub warnings: Vec<String>,
 }
@@ -225,6 +227,7 @@ impl Config {
             sse_keep_alive: Duration::from_millis(file.realtime.sse_keep_alive),
             web_socket_writes: file.realtime.web_socket_writes,
             inherit: None,
+            safe_mode: false,
             root,
             warnings,
         })
