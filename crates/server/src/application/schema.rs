@@ -36,11 +36,18 @@ fn read(directory: &Path, paths: &[PathBuf]) -> (Vec<Text>, Vec<String>) {
     for path in paths {
         let name = name_within(directory, path);
         match std::fs::read_to_string(path) {
+            // A document without definitions is none to the grammar, and nothing wrong in a file.
+            Ok(content) if is_empty(&content) => {}
             Ok(content) => texts.push(Text { name, content }),
             Err(error) => errors.push(format!("{name}: {error}")),
         }
     }
     (texts, errors)
+}
+
+fn is_empty(content: &str) -> bool {
+    let mut lines = content.lines().map(str::trim);
+    lines.all(|line| line.is_empty() || line.starts_with('#'))
 }
 
 /// The tables of the files without errors.
