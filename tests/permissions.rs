@@ -29,6 +29,8 @@ impl Fixture {
     fn start() -> Self {
         let application = TempDir::new().unwrap();
         let motet = Builder::new()
+            .set("AUTHENTICATION_FAILURELIMIT_PERUSER", "0")
+            .set("AUTHENTICATION_FAILURELIMIT_PERADDRESS", "0")
             .trusting_nobody()
             .schema(&application, SCHEMA)
             .start();

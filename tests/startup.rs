@@ -168,3 +168,24 @@ fn sighup_reopens_the_log() {
     });
     assert!(motet.stop().success());
 }
+
+#[test]
+fn a_changed_log_level_is_used_without_a_restart_and_a_mistake_leaves_it_as_it_was() {
+    let root = tempfile::TempDir::new().unwrap();
+    let write = |text: &str| std::fs::write(root.path().join("motet.yaml"), text).unwrap();
+    write("logging:\n  level: warn\n");
+    let mut motet = Builder::new().trusting_nobody().root(root.path()).start();
+    let log = root.path().join("log/hdb.log");
+    let text = || std::fs::read_to_string(&log).unwrap_or_default();
+    write("logging:\n  level: info\n");
+    eventually("the line about the change", || {
+        text()
+            .contains("as the changed configuration says")
+            .then_some(())
+    });
+    write("logging:\n  level: loud\n");
+    eventually("the complaint", || {
+        text().contains("'logging.level' is 'loud'").then_some(())
+    });
+    assert!(motet.stop().success());
+}

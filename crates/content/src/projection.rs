@@ -33,7 +33,8 @@ pub enum Projection {
     Array(Vec<Field>),
 }
 
-/// One selected field.
+/// One selected field. What a `select` asks for within it, of related records or of an object, is the work of
+/// the resource, which has put it into the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Field {
     /// An attribute.
@@ -52,12 +53,6 @@ pub enum Field {
 
 impl Field {
     fn of(item: &SelectItem) -> Result<Self, Error> {
-        if item.nested.is_some() {
-            return Err(Error::bad_request(format!(
-                "select within '{}' is not supported yet",
-                item.name
-            )));
-        }
         Ok(match item.name.as_str() {
             "*" => Self::All,
             "$id" => Self::Id,
@@ -120,8 +115,7 @@ impl Projection {
     ///
     /// # Errors
     ///
-    /// 400 that names a form which is not built yet (fields of related records, `$distance`), and for `*`
-    /// in the array form, where it would have no position.
+    /// 400 that names a form which is not built yet (`$distance`), and for `*` in the array form, where it would have no position.
     pub fn new(select: Option<&Select>) -> Result<Self, Error> {
         let Some(select) = select else {
             return Ok(Self::Whole);
@@ -351,13 +345,6 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_named() {
-        let mut nested = SelectItem::named("author");
-        nested.nested = Some(Box::default());
-        let error = Projection::new(Some(&Select::Object(vec![nested]))).unwrap_err();
-        assert_eq!(
-            (error.status(), error.message()),
-            (400, "select within 'author' is not supported yet")
-        );
         let error =
             Projection::new(Some(&Select::One(SelectItem::named("$distance")))).unwrap_err();
         assert!(error.message().contains("$distance"));

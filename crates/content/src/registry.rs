@@ -192,8 +192,13 @@ impl ContentTypes {
             .filter(|format| format.codec.direction() != Direction::In)
     }
 
+    /// The media types of the formats that can be sent, the default first.
+    pub fn sent_media_types(&self) -> impl Iterator<Item = &'static str> {
+        self.outgoing().map(|format| format.media_type)
+    }
+
     fn not_acceptable(&self) -> NotAcceptable {
-        let names: Vec<&str> = self.outgoing().map(|format| format.media_type).collect();
+        let names: Vec<&str> = self.sent_media_types().collect();
         NotAcceptable {
             supported: names.join(", "),
         }

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_util::TryStreamExt as _;
+use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt as _, StreamBody};
 
@@ -118,11 +119,29 @@ impl Body {
         match self {
             Self::Empty => Self::Empty,
             Self::Full(bytes) if bytes.len() as u64 <= limit => Self::Full(bytes),
-            inner => Self::Stream(Streaming::new(Limited {
-                inner,
-                limit,
-                remaining: limit,
-            })),
+            inner => {
+                let mut remaining = limit;
+                inner.inspect(move |frame| {
+                    let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    remaining = remaining
+                        .checked_sub(length)
+                        .ok_or(BodyError::TooLarge { limit })?;
+                    Ok(())
+                })
+            }
+        }
+    }
+
+    /// The same body, each of whose frames `look` sees on its way. An error of `look` ends the body; what
+    /// `look` owns is dropped with the body.
+    #[must_use]
+    pub fn inspect(
+        self,
+        look: impl FnMut(&Frame<Bytes>) -> Result<(), BodyError> + Send + Unpin + 'static,
+    ) -> Self {
+        match self {
+            Self::Empty => Self::Empty,
+            inner => Self::Stream(Streaming::new(Inspected { inner, look })),
         }
     }
 
@@ -135,16 +154,35 @@ impl Body {
     ///
     /// [`BodyError::TooLarge`] if there are more than `limit` bytes, [`BodyError::Read`] if the
     /// stream fails.
-    pub async fn collect(mut self, limit: u64) -> Result<Bytes, BodyError> {
+    pub async fn collect(self, limit: u64) -> Result<Bytes, BodyError> {
+        let (bytes, _trailers) = self.collect_with_trailers(limit).await?;
+        Ok(bytes)
+    }
+
+    /// As [`collect`](Self::collect), and keeps the trailers; empty if there are none. The engine bounds
+    /// their size like that of a head.
+    ///
+    /// # Errors
+    ///
+    /// As [`collect`](Self::collect).
+    pub async fn collect_with_trailers(
+        mut self,
+        limit: u64,
+    ) -> Result<(Bytes, HeaderMap), BodyError> {
         if self.size_hint().lower() > limit {
             return Err(BodyError::TooLarge { limit });
         }
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
+        let mut trailers = HeaderMap::new();
         let mut length = 0u64;
         while let Some(frame) = self.frame().await {
-            let Ok(data) = frame?.into_data() else {
-                continue;
+            let data = match frame?.into_data() {
+                Ok(data) => data,
+                Err(other) => {
+                    trailers.extend(other.into_trailers().unwrap_or_default());
+                    continue;
+                }
             };
             length += data.len() as u64;
             if length > limit {
@@ -160,11 +198,12 @@ impl Body {
             }
             rest.extend_from_slice(&data);
         }
-        Ok(if rest.is_empty() {
+        let bytes = if rest.is_empty() {
             first
         } else {
             rest.freeze()
-        })
+        };
+        Ok((bytes, trailers))
     }
 }
 
@@ -275,14 +314,16 @@ impl fmt::Debug for Streaming {
     }
 }
 
-/// See [`Body::limit`].
-struct Limited {
+/// See [`Body::inspect`].
+struct Inspected<F> {
     inner: Body,
-    limit: u64,
-    remaining: u64,
+    look: F,
 }
 
-impl http_body::Body for Limited {
+impl<F> http_body::Body for Inspected<F>
+where
+    F: FnMut(&Frame<Bytes>) -> Result<(), BodyError> + Unpin,
+{
     type Data = Bytes;
     type Error = BodyError;
 
@@ -292,20 +333,13 @@ impl http_body::Body for Limited {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
-        let length = match &frame {
-            Some(Ok(frame)) => frame.data_ref().map_or(0, |data| data.len() as u64),
-            _ => 0,
-        };
-        match this.remaining.checked_sub(length) {
-            Some(remaining) => {
-                this.remaining = remaining;
-                Poll::Ready(frame)
-            }
-            None => {
-                this.inner = Body::Empty;
-                Poll::Ready(Some(Err(BodyError::TooLarge { limit: this.limit })))
-            }
+        if let Some(Ok(frame)) = &frame
+            && let Err(error) = (this.look)(frame)
+        {
+            this.inner = Body::Empty;
+            return Poll::Ready(Some(Err(error)));
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

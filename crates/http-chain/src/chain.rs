@@ -160,6 +160,11 @@ impl<'a> Next<'a> {
         self.chain.walk(self.start, self.exchange, request).await
     }
 
+    /// Runs `other` from its start in place of the rest.
+    pub(crate) async fn run_other(self, other: &'a Chain, request: Request) -> Response {
+        other.walk(0, self.exchange, request).await
+    }
+
     /// Facts of the exchange.
     pub fn exchange(&self) -> &'a Exchange {
         self.exchange

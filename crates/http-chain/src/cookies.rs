@@ -1,7 +1,7 @@
 //! Cookies: reading the `Cookie` field and writing `Set-Cookie` (RFC 6265).
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -76,9 +76,11 @@ pub struct SetCookie {
     value: String,
     path: Option<String>,
     domain: Option<String>,
+    expires: Option<SystemTime>,
     max_age: Option<Duration>,
     is_http_only: bool,
     is_secure: bool,
+    is_partitioned: bool,
     same_site: Option<SameSite>,
 }
 
@@ -92,15 +94,15 @@ pub enum CookieError {
     /// The value has a control character, `"`, `;`, `\` or a byte beyond ASCII.
     #[error("the value of cookie '{0}' has a character that no cookie may have")]
     Value(String),
-    /// Path or domain have a control character or `;`.
-    #[error("the {attribute} of cookie '{name}' has a character that it may not have")]
+    /// Path or domain have a control character or `;`, or the expiry is no date of HTTP.
+    #[error("the {attribute} of cookie '{name}' cannot be written")]
     Attribute {
         /// Name of the cookie.
         name: String,
-        /// `path` or `domain`.
+        /// `path`, `domain` or `expires`.
         attribute: &'static str,
     },
-    /// `SameSite=None` and the prefixes `__Secure-` and `__Host-` need `Secure`; `__Host-` also needs
+    /// `SameSite=None`, `Partitioned` and the prefixes `__Secure-` and `__Host-` need `Secure`; `__Host-` also needs
     /// the path `/` and no domain. Browsers drop such a cookie without a word.
     #[error("cookie '{0}' lacks the attributes that its name or SameSite=None require")]
     Insecure(String),
@@ -114,9 +116,11 @@ impl SetCookie {
             value: value.into(),
             path: None,
             domain: None,
+            expires: None,
             max_age: None,
             is_http_only: false,
             is_secure: false,
+            is_partitioned: false,
             same_site: None,
         }
     }
@@ -138,6 +142,13 @@ impl SetCookie {
         self
     }
 
+    /// When the client forgets it, for clients that do not know [`max_age`](Self::max_age), which wins. Not
+    /// before 1970 and not after 9999.
+    pub fn expires(mut self, at: SystemTime) -> Self {
+        self.expires = Some(at);
+        self
+    }
+
     /// How long the client keeps it; whole seconds.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
@@ -153,6 +164,12 @@ impl SetCookie {
     /// Sends it over encrypted connections only.
     pub fn secure(mut self) -> Self {
         self.is_secure = true;
+        self
+    }
+
+    /// Keeps a jar for each top-level site that embeds ours (CHIPS); requires [`secure`](Self::secure).
+    pub fn partitioned(mut self) -> Self {
+        self.is_partitioned = true;
         self
     }
 
@@ -181,6 +198,9 @@ impl SetCookie {
                 let _ = write!(text, "; {attribute}={value}");
             }
         }
+        if let Some(expires) = self.expires {
+            let _ = write!(text, "; Expires={}", httpdate::fmt_http_date(expires));
+        }
         if let Some(max_age) = self.max_age {
             let _ = write!(text, "; Max-Age={}", max_age.as_secs());
         }
@@ -196,6 +216,9 @@ impl SetCookie {
             Some(SameSite::Lax) => "; SameSite=Lax",
             Some(SameSite::None) => "; SameSite=None",
         });
+        if self.is_partitioned {
+            text.push_str("; Partitioned");
+        }
         HeaderValue::try_from(text).map_err(|_| CookieError::Value(self.name.clone()))
     }
 
@@ -218,7 +241,14 @@ impl SetCookie {
                 });
             }
         }
+        if !self.expires.is_none_or(has_http_date) {
+            return Err(CookieError::Attribute {
+                name: self.name.clone(),
+                attribute: "expires",
+            });
+        }
         let needs_secure = self.same_site == Some(SameSite::None)
+            || self.is_partitioned
             || self.name.starts_with("__Secure-")
             || self.name.starts_with("__Host-");
         let is_host_bound = self.path.as_deref() == Some("/") && self.domain.is_none();
@@ -228,6 +258,13 @@ impl SetCookie {
         }
         Ok(())
     }
+}
+
+/// Whether the years 1970 to 9999, which an HTTP date can name, include `at`.
+fn has_http_date(at: SystemTime) -> bool {
+    const YEAR_10000: u64 = 253_402_300_800;
+    at.duration_since(SystemTime::UNIX_EPOCH)
+        .is_ok_and(|since| since.as_secs() < YEAR_10000)
 }
 
 /// RFC 9110, section 5.6.2.
@@ -268,6 +305,29 @@ mod tests {
             SetCookie::new("a", "é"),
         ] {
             assert!(cookie.encode().is_err(), "{cookie:?}");
+        }
+    }
+
+    #[test]
+    fn rfc6265_4_1_attributes_come_in_one_order_and_dates_are_those_of_http() {
+        let cookie = SetCookie::new("a", "1")
+            .partitioned()
+            .secure()
+            .http_only()
+            .max_age(Duration::from_secs(5))
+            .expires(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777))
+            .path("/");
+        assert_eq!(
+            cookie.encode().unwrap(),
+            "a=1; Path=/; Expires=Sun, 06 Nov 1994 08:49:37 GMT; Max-Age=5; HttpOnly; Secure; Partitioned"
+        );
+        let never = SystemTime::UNIX_EPOCH + Duration::from_secs(300_000_000_000);
+        for refused in [
+            SetCookie::new("a", "1").expires(never),
+            SetCookie::new("a", "1").expires(SystemTime::UNIX_EPOCH - Duration::from_secs(1)),
+            SetCookie::new("a", "1").partitioned(),
+        ] {
+            assert!(refused.encode().is_err(), "{refused:?}");
         }
     }
 

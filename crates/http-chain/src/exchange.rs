@@ -1,5 +1,6 @@
 //! What outlives the head of a request, for those who see only the response.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,8 @@ use base::ConnInfo;
 use http::{Extensions, HeaderValue, Method, Uri, Version, header};
 use resource::Caller;
 
-use crate::request::Request;
+use crate::request::{Request, path_and_query};
+use crate::stages::ForwardedClient;
 
 /// Facts of one request and its response. Handlers consume the request; gates on the way out, logs and
 /// metrics read this.
@@ -22,6 +24,7 @@ pub struct Exchange {
     origin: Option<HeaderValue>,
     accept_encoding: Option<HeaderValue>,
     arrived: Instant,
+    client: OnceLock<ForwardedClient>,
     caller: OnceLock<Caller>,
     notes: Mutex<Extensions>,
 }
@@ -41,6 +44,7 @@ impl Exchange {
             origin: headers.get(header::ORIGIN).cloned(),
             accept_encoding: joined_accept_encoding(request),
             arrived: Instant::now(),
+            client: OnceLock::new(),
             caller: OnceLock::new(),
             notes: Mutex::default(),
         }
@@ -58,6 +62,27 @@ impl Exchange {
         self.is_conn_known
     }
 
+    /// Address of the client: of the peer, or of whom a
+    /// [trusted proxy](crate::stages::TrustedProxies) speaks for. `None` on a Unix socket.
+    pub fn client_ip(&self) -> Option<IpAddr> {
+        match self.client.get() {
+            Some(client) => Some(client.ip),
+            None => self.conn.peer.ip(),
+        }
+    }
+
+    /// Whether the client came by HTTPS, to us or to the trusted proxy in front of us.
+    pub fn is_secure(&self) -> bool {
+        let forwarded = self.client.get().and_then(|client| client.is_secure);
+        forwarded.unwrap_or(self.conn.tls.is_some())
+    }
+
+    /// Settles whom the peer speaks for. The first answer stays.
+    pub(crate) fn set_client(&self, client: ForwardedClient) {
+        // A second stage of this kind is a mistake of the composition; the first decided already.
+        let _ = self.client.set(client);
+    }
+
     /// The method.
     pub fn method(&self) -> &Method {
         &self.method
@@ -70,9 +95,7 @@ impl Exchange {
 
     /// Path and query as they arrived.
     pub fn url(&self) -> &str {
-        self.target
-            .path_and_query()
-            .map_or("/", http::uri::PathAndQuery::as_str)
+        path_and_query(&self.target)
     }
 
     /// Protocol version.

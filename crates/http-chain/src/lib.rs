@@ -34,20 +34,25 @@ pub mod coding;
 #[cfg(feature = "compression")]
 pub mod compression;
 pub mod cookies;
+pub mod early_hints;
 pub mod exchange;
 #[cfg(feature = "files")]
 pub mod files;
+mod mounts;
+mod order;
 pub mod percent;
 pub mod request;
 pub mod response;
 pub mod router;
 pub mod stage;
 pub mod stages;
+pub mod trailers;
+mod worker_cells;
 
 pub use crate::body::{Body, BodyError, BoxError};
 pub use crate::border::{LayerWrap, ServiceHandler};
 pub use crate::chain::{Chain, Next};
-pub use crate::chains::{Chains, Ports};
+pub use crate::chains::{Chains, Ports, Registration};
 pub use crate::exchange::Exchange;
 pub use crate::request::Request;
 pub use crate::response::Response;

@@ -1,6 +1,7 @@
 //! The request, by the names of the Fetch standard, around an [`http::Request`].
 
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use base::ConnInfo;
@@ -12,6 +13,7 @@ use resource::Caller;
 use crate::body::{Body, BodyError, BoxError};
 use crate::cookies::{self, RequestCookie};
 use crate::router::Matched;
+use crate::stages::ForwardedClient;
 
 /// One HTTP request.
 ///
@@ -43,6 +45,13 @@ pub struct InvalidPath {
     path: String,
 }
 
+/// A parameter of the path that is not what the handler needs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid value of the path parameter '{name}'")]
+pub struct ParamError {
+    name: &'static str,
+}
+
 impl Request {
     /// A request without headers and body.
     ///
@@ -64,9 +73,7 @@ impl Request {
 
     /// Path and query as received; `*` for the asterisk form.
     pub fn url(&self) -> &str {
-        self.uri()
-            .path_and_query()
-            .map_or("/", PathAndQuery::as_str)
+        path_and_query(self.uri())
     }
 
     /// The path, still percent-encoded.
@@ -125,9 +132,12 @@ impl Request {
         http_version(self.version())
     }
 
-    /// `https` when this connection is encrypted, else `http`.
+    /// `https` when this connection, or that of the client to a
+    /// [trusted proxy](crate::stages::TrustedProxies), is encrypted, else `http`.
     pub fn protocol(&self) -> &'static str {
-        if self.conn().is_some_and(|conn| conn.tls.is_some()) {
+        let forwarded = self.forwarded_client().and_then(|client| client.is_secure);
+        let is_encrypted = || self.conn().is_some_and(|conn| conn.tls.is_some());
+        if forwarded.unwrap_or_else(is_encrypted) {
             "https"
         } else {
             "http"
@@ -174,9 +184,17 @@ impl Request {
         self.extensions().get()
     }
 
-    /// Address of the peer; `None` on a Unix socket.
+    /// Address of the peer, or of the client that a [trusted proxy](crate::stages::TrustedProxies) names;
+    /// `None` on a Unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
-        self.conn()?.peer.ip()
+        match self.forwarded_client() {
+            Some(client) => Some(client.ip),
+            None => self.conn()?.peer.ip(),
+        }
+    }
+
+    fn forwarded_client(&self) -> Option<&ForwardedClient> {
+        self.extensions().get()
     }
 
     /// Who asks, as authentication settled it; anonymous where no such stage stands.
@@ -195,9 +213,26 @@ impl Request {
         self.extensions().get::<Matched>()?.param(name)
     }
 
+    /// The parameter `name` as a `T`.
+    ///
+    /// # Errors
+    ///
+    /// [`ParamError`], which converts into a 400, if the route has no such parameter or it is no `T`.
+    pub fn param_as<T: FromStr>(&self, name: &'static str) -> Result<T, ParamError> {
+        let value = self.param(name).and_then(|text| text.parse().ok());
+        value.ok_or(ParamError { name })
+    }
+
     /// The `Cookie` fields, parsed at each call.
     pub fn cookies(&self) -> Vec<RequestCookie<'_>> {
         cookies::parse(self.headers())
+    }
+
+    /// The value of the first cookie called `name`.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        let cookies = cookies::parse(self.headers());
+        let first = cookies.into_iter().find(|cookie| cookie.name == name);
+        first.map(|cookie| cookie.value)
     }
 
     /// Whether this request asks to become a WebSocket: HTTP/1.1, `Connection` with the token
@@ -264,6 +299,11 @@ impl From<Request> for http::Request<Body> {
     fn from(request: Request) -> Self {
         request.0
     }
+}
+
+/// `/` for a target without a path.
+pub(crate) fn path_and_query(target: &Uri) -> &str {
+    target.path_and_query().map_or("/", PathAndQuery::as_str)
 }
 
 /// `1.0`, `1.1`, `2.0`, as logs and handlers show it.

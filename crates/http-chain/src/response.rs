@@ -6,6 +6,9 @@ use http::header::{self, HeaderName};
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 
 use crate::body::{Body, BodyError, BoxError};
+use crate::cookies::{CookieError, SetCookie};
+use crate::request::ParamError;
+use crate::router::AnsweredBy;
 
 /// `text/plain` in UTF-8.
 pub(crate) const TEXT_PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -26,6 +29,11 @@ const APPLICATION_JSON: HeaderValue = HeaderValue::from_static("application/json
 /// ```
 #[derive(Debug)]
 pub struct Response(http::Response<Body>);
+
+/// In the extensions of a response whose content had to be fetched from the source of a cache: drives
+/// `Server-Timing: …, miss`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheMiss;
 
 /// A name or value that no header field may have, for example one with a line break.
 #[derive(Debug, thiserror::Error)]
@@ -143,6 +151,17 @@ impl Response {
         Ok(())
     }
 
+    /// Sets a cookie at the client, on a field line of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`CookieError`] for a cookie that a client would drop or misread; the response is then unchanged.
+    pub fn add_cookie(&mut self, cookie: &SetCookie) -> Result<(), CookieError> {
+        let line = cookie.encode()?;
+        self.headers_mut().append(header::SET_COOKIE, line);
+        Ok(())
+    }
+
     /// Adds `field_name` to `Vary` unless it is listed, so a cache keeps the variants apart.
     pub fn add_vary(&mut self, field_name: &'static str) {
         let listed = self
@@ -165,6 +184,11 @@ impl Response {
     /// Facts for outer stages and the listener.
     pub fn extensions_mut(&mut self) -> &mut Extensions {
         self.0.extensions_mut()
+    }
+
+    /// The pattern of the [`Router`](crate::Router) whose endpoint answered: a label for metrics.
+    pub fn route(&self) -> Option<&str> {
+        Some(&self.extensions().get::<AnsweredBy>()?.0)
     }
 
     /// The body.
@@ -278,6 +302,12 @@ impl<T: Into<Response>, E: Into<Response>> From<Result<T, E>> for Response {
             Ok(value) => value.into(),
             Err(error) => error.into(),
         }
+    }
+}
+
+impl From<ParamError> for Response {
+    fn from(error: ParamError) -> Self {
+        Self::text(StatusCode::BAD_REQUEST, format!("{error}\n"))
     }
 }
 

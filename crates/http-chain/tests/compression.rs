@@ -15,7 +15,7 @@ use futures_util::{StreamExt as _, stream};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
-use http_chain::compression::{Compression, CompressionConfig, RequestDecoding};
+use http_chain::compression::{Compression, CompressionConfig, ContentCoding, RequestDecoding};
 use http_chain::stages::BodyLimit;
 use http_chain::{Body, Chain, Request, Response, Stage};
 use tokio::io::AsyncReadExt as _;
@@ -32,7 +32,23 @@ fn chain(config: CompressionConfig, make: Make) -> Chain {
 }
 
 async fn ask(make: Make, method: Method, accept_encoding: &str) -> Response {
-    let chain = chain(CompressionConfig::default(), make);
+    ask_with(every_coding(), make, method, accept_encoding).await
+}
+
+fn every_coding() -> CompressionConfig {
+    CompressionConfig {
+        codings: ContentCoding::ALL.to_vec(),
+        ..CompressionConfig::default()
+    }
+}
+
+async fn ask_with(
+    config: CompressionConfig,
+    make: Make,
+    method: Method,
+    accept_encoding: &str,
+) -> Response {
+    let chain = chain(config, make);
     let request = http::Request::builder()
         .method(method)
         .uri("/")
@@ -471,4 +487,59 @@ async fn a_failing_source_fails_the_encoded_body() {
     }
     let response = ask(broken, Method::GET, "br").await;
     assert!(response.into_body().collect(1000).await.is_err());
+}
+
+#[tokio::test]
+async fn only_configured_codings_are_offered_br_and_gzip_by_default() {
+    let by_default =
+        |accepted| ask_with(CompressionConfig::default(), large, Method::GET, accepted);
+    for (accepted, expected) in [
+        ("zstd, deflate", None),
+        ("gzip, deflate, br, zstd", Some("br")),
+        ("zstd, gzip", Some("gzip")),
+        ("br;q=0.1, gzip;q=0.2", Some("gzip")),
+        ("br;q=0, *;q=0.1", Some("gzip")),
+    ] {
+        let response = by_default(accepted).await;
+        assert_eq!(
+            header(&response, "content-encoding"),
+            expected,
+            "{accepted}"
+        );
+        assert_eq!(header(&response, "vary"), Some("Accept-Encoding"));
+    }
+}
+
+#[tokio::test]
+async fn a_level_is_brought_into_the_range_of_each_coding() {
+    for coding in ["br", "zstd", "gzip", "deflate"] {
+        for level in [1, 9, 255] {
+            let config = CompressionConfig {
+                level: Some(level),
+                ..every_coding()
+            };
+            let response = ask_with(config, exactly_1201, Method::GET, coding).await;
+            let bytes = response.into_body().collect(100_000).await.unwrap();
+            assert_eq!(decode(coding, &bytes).await.len(), 1201, "{coding} {level}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn event_streams_are_compressed_only_when_configured() {
+    fn events() -> Response {
+        let mut response = small_stream();
+        response
+            .set_header("content-type", "text/event-stream; charset=utf-8")
+            .unwrap();
+        response
+    }
+    let response = ask(events, Method::GET, "br").await;
+    assert_eq!(header(&response, "content-encoding"), None);
+    let config = CompressionConfig {
+        event_streams: true,
+        ..CompressionConfig::default()
+    };
+    let response = ask_with(config, events, Method::GET, "br").await;
+    assert_eq!(header(&response, "content-encoding"), Some("br"));
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use proto_mqtt::codec::{Frame, FrameLimits, Message, decode, take_frame};
-use proto_mqtt::session::{Action, Admission, Origin, Publication, Session, SubscriptionKey};
+use proto_mqtt::session::{Action, Admission, Origin, Publication, Session, SubscriptionKey, Will};
 use proto_mqtt::{CloseCause, DecodeError, MqttConfig, QoS, ReasonCode, Refusal, Version};
 
 use super::packets;
@@ -134,17 +134,27 @@ impl Model {
         if self.actions.is_empty() {
             return;
         }
+        if well && self.session.poll_save(self.now, 1).is_some() {
+            self.session.handle_saved();
+        }
         let bad = || Refusal::new(ReasonCode::NotAuthorized, "no");
         match self.actions.remove(0) {
             Action::Authenticate(_) => {
                 let result = if well {
-                    Ok(Admission::default())
+                    Ok(Admission {
+                        session_expiry_interval_s: 60,
+                        ..Admission::default()
+                    })
                 } else {
                     Err(bad())
                 };
                 self.session.handle_authenticated(result, self.now);
             }
-            Action::Publish(request) | Action::PublishWill(request) => {
+            Action::Publish(request)
+            | Action::PublishWill(Will {
+                publication: request,
+                ..
+            }) => {
                 let result = if well { Ok(()) } else { Err(bad()) };
                 self.session
                     .handle_published(request.acknowledgement, result);
@@ -157,6 +167,12 @@ impl Model {
                 self.session.handle_subscribed(results.collect());
             }
             Action::Unsubscribe(_) => {}
+            Action::Resume(requests) => {
+                self.keys
+                    .extend(requests.iter().map(|request| request.filter.key));
+                let keys: Vec<_> = requests.iter().map(|request| request.filter.key).collect();
+                self.session.handle_resumed(if well { &[] } else { &keys });
+            }
         }
         self.receive(&[]);
     }
@@ -178,6 +194,7 @@ impl Model {
                 Origin::Message
             },
             publisher: None,
+            position: None,
             expires_at: choice
                 .is_multiple_of(5)
                 .then(|| self.now + Duration::from_secs(3)),

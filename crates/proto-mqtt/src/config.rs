@@ -35,6 +35,11 @@ pub struct MqttConfig {
     pub take_over_timeout: Duration,
     /// How long a closed connection is kept for its last bytes and pending commits; default 10 s.
     pub close_timeout: Duration,
+    /// How long a 3.1.1 session with Clean Session 0 is kept after its connection, in seconds; default 7 days (D6).
+    pub session_expiry_s: u32,
+    /// Longest Session Expiry Interval that a 5.0 client gets, in seconds; default `u32::MAX`, which is for ever.
+    /// 0 keeps no session at all.
+    pub max_session_expiry_s: u32,
     /// Whether clients without any identity are refused; default `true`.
     pub require_authentication: bool,
     /// Whether a refused publication closes a 3.1.1 connection, whose acknowledgement cannot say so; default
@@ -65,6 +70,8 @@ impl Default for MqttConfig {
             permission_refresh: Duration::from_secs(30),
             take_over_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(10),
+            session_expiry_s: 7 * 24 * 3600,
+            max_session_expiry_s: u32::MAX,
             require_authentication: true,
             close_on_refused_publish: false,
         }

@@ -14,9 +14,12 @@
 mod broker;
 mod connection;
 mod feed;
+mod maintenance;
 mod operations;
+mod record;
 mod sessions;
 mod socket;
+mod store;
 
 use std::sync::Arc;
 
@@ -25,6 +28,7 @@ use resource::{Caller, Credentials};
 
 pub use self::broker::{Broker, Statistics};
 pub use self::sessions::SessionInfo;
+pub use self::store::{MemorySessions, SessionStore, TableSessions};
 
 use self::connection::Connection;
 use crate::CloseCause;

@@ -226,6 +226,9 @@ pub enum CloseCause {
     /// Server: the current state or the log could not be read.
     #[error("a subscription failed")]
     SubscriptionFailed,
+    /// Server: the state of the session could not be kept.
+    #[error("the session could not be kept")]
+    SessionNotSaved,
     /// CONNECT was refused.
     #[error("connection refused: {0}")]
     Refused(Refusal),
@@ -264,7 +267,7 @@ impl CloseCause {
             Self::TopicAliasInvalid(_) => ReasonCode::TopicAliasInvalid,
             Self::KeepAliveTimeout { .. } => ReasonCode::KeepAliveTimeout,
             Self::SlowReader(_) => ReasonCode::QuotaExceeded,
-            Self::SubscriptionFailed => ReasonCode::UnspecifiedError,
+            Self::SubscriptionFailed | Self::SessionNotSaved => ReasonCode::UnspecifiedError,
             Self::Refused(refusal) | Self::PublishRefused(refusal) => refusal.reason,
             Self::AnswerTooLarge => ReasonCode::PacketTooLarge,
             Self::TakenOver => ReasonCode::SessionTakenOver,

@@ -40,6 +40,8 @@ pub mod session;
 
 pub use crate::config::{ConfigError, MqttConfig};
 #[cfg(feature = "driver")]
-pub use crate::driver::{Broker, Identity, SessionInfo, Statistics, serve};
+pub use crate::driver::{
+    Broker, Identity, MemorySessions, SessionInfo, SessionStore, Statistics, TableSessions, serve,
+};
 pub use crate::error::{CloseCause, DecodeError, EncodeError, Refusal};
 pub use crate::protocol::{PacketId, QoS, ReasonCode, RetainHandling, Version};

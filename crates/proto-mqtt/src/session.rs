@@ -16,9 +16,13 @@
 //! session that outlives it will keep them, plus one position in the log for each subscription.
 
 mod action;
+pub(crate) mod blob;
 mod connect;
+mod durable;
 mod incoming;
 mod outgoing;
+mod progress;
+mod state;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -31,10 +35,12 @@ use bytes::BytesMut;
 
 pub use self::action::{
     Acknowledgement, Action, Admission, AuthenticateRequest, FilterRequest, Login, PublishRequest,
-    SubscriptionKey,
+    ReceiptRequest, ReceiptSearch, ResumeRequest, SubscriptionKey, Will,
 };
 pub use self::outgoing::{Origin, Publication};
+pub use self::state::{SavedDelivery, SavedSubscription, SessionState};
 
+use self::durable::Durable;
 use self::incoming::Incoming;
 use self::outgoing::Outgoing;
 use self::subscriptions::{PendingSubscribe, Subscriptions};
@@ -73,10 +79,19 @@ pub struct Session {
     subscriptions: Subscriptions,
     /// A SUBSCRIBE that waits for its answer; further packets have to wait behind it.
     subscribing: Option<PendingSubscribe>,
-    will: Option<PublishRequest>,
+    /// The subscriptions of an earlier connection are being opened; packets have to wait behind that, too.
+    resuming: bool,
+    will: Option<Will>,
     actions: VecDeque<Action>,
     outbox: Outbox,
+    durable: Durable,
     counters: Counters,
+}
+
+impl State {
+    fn is_connected(&self) -> bool {
+        matches!(self, Self::Connected)
+    }
 }
 
 #[derive(Debug)]
@@ -123,6 +138,8 @@ impl Session {
             outgoing: Outgoing::new(config.send_window.get()),
             subscriptions: Subscriptions::default(),
             subscribing: None,
+            resuming: false,
+            durable: Durable::default(),
             will: None,
             actions: VecDeque::new(),
             outbox: Outbox::new(),
@@ -135,6 +152,7 @@ impl Session {
     /// SUBSCRIBE has been answered, since packets are processed in order.
     pub fn accepts_frames(&self) -> bool {
         self.subscribing.is_none()
+            && !self.resuming
             && matches!(self.state, State::AwaitingConnect { .. } | State::Connected)
     }
 
@@ -155,7 +173,9 @@ impl Session {
         self.counters.packets_received += 1;
         let handled = match self.state {
             State::AwaitingConnect { .. } => self.handle_first_frame(frame),
-            State::Connected if self.subscribing.is_none() => self.handle_next_frame(frame, now),
+            State::Connected if self.subscribing.is_none() && !self.resuming => {
+                self.handle_next_frame(frame, now)
+            }
             State::Closed(_) => Ok(()),
             _ => Err(self.out_of_order(frame.packet_type())),
         };
@@ -209,7 +229,12 @@ impl Session {
 
     /// Whether so many bytes wait for the client that nothing should be read from it.
     pub fn is_congested(&self) -> bool {
-        self.outbox.len() >= self.config.outbox_bytes.get()
+        self.outbox.len() + self.durable.len() >= self.config.outbox_bytes.get()
+    }
+
+    /// When [`poll_save`](Self::poll_save) is due although nothing waits for it.
+    pub fn save_timeout(&self) -> Option<Instant> {
+        self.durable.deadline()
     }
 
     /// Ends the session: tells the client why, where its version and state allow that, and asks for the Will to
@@ -225,7 +250,7 @@ impl Session {
             State::Connected => self.send_disconnect(&cause),
         }
         self.subscribing = None;
-        self.outgoing.clear();
+        self.outgoing.clear_waiting();
         // What was accepted before is still carried out.
         self.actions
             .retain(|action| matches!(action, Action::Publish(_)));
@@ -281,10 +306,14 @@ impl Session {
         }
     }
 
-    fn handle_disconnect(&self, disconnect: Disconnect) -> CloseCause {
+    fn handle_disconnect(&mut self, disconnect: Disconnect) -> CloseCause {
         let expiry = disconnect.session_expiry_interval_s.unwrap_or(0);
         if expiry > 0 && self.client.session_expiry_interval_s == 0 {
             return CloseCause::ProtocolError("a session expiry in DISCONNECT, but not in CONNECT");
+        }
+        if let Some(seconds) = disconnect.session_expiry_interval_s {
+            let seconds = seconds.min(self.config.max_session_expiry_s);
+            self.client.session_expiry_interval_s = seconds;
         }
         match disconnect.reason {
             ReasonCode::Success => CloseCause::Disconnected,
@@ -297,6 +326,7 @@ impl Session {
             State::AwaitingConnect { .. } => "waiting for CONNECT",
             State::Authenticating => "authenticating",
             State::Connected if self.subscribing.is_some() => "subscribing",
+            State::Connected if self.resuming => "resuming",
             State::Connected => "connected",
             State::Closed(_) => "closed",
         };
@@ -332,21 +362,37 @@ impl Session {
         text: Option<&str>,
         write: impl Fn(Option<&str>, &mut BytesMut),
     ) -> Result<(), CloseCause> {
-        if text.is_some()
-            && self.client.problem_information
-            && self.try_send(|out| write(text, out))
-        {
+        self.send_with_text_to(false, text, write)
+    }
+
+    /// The same, behind the next save if `must_be_saved`.
+    fn send_with_text_to(
+        &mut self,
+        must_be_saved: bool,
+        text: Option<&str>,
+        write: impl Fn(Option<&str>, &mut BytesMut),
+    ) -> Result<(), CloseCause> {
+        let with_text = text.is_some() && self.client.problem_information;
+        if with_text && self.try_send_to(must_be_saved, |out| write(text, out)) {
             return Ok(());
         }
-        self.send(|out| write(None, out))
+        match self.try_send_to(must_be_saved, |out| write(None, out)) {
+            true => Ok(()),
+            false => Err(CloseCause::AnswerTooLarge),
+        }
     }
 
     /// Queues a control packet unless it exceeds the client's Maximum Packet Size ([MQTT-3.1.2-24]).
     fn try_send(&mut self, write: impl FnOnce(&mut BytesMut)) -> bool {
-        let out = self.outbox.tail();
+        self.try_send_to(false, write)
+    }
+
+    fn try_send_to(&mut self, must_be_saved: bool, write: impl FnOnce(&mut BytesMut)) -> bool {
+        let limit = self.client.max_packet_bytes;
+        let out = self.output(must_be_saved).tail();
         let start = out.len();
         write(out);
-        if out.len() - start > self.client.max_packet_bytes {
+        if out.len() - start > limit {
             out.truncate(start);
             return false;
         }

@@ -38,6 +38,26 @@ impl Address {
         }
     }
 
+    /// I5: whatever follows the path of the resource is a key.
+    pub(crate) fn direct(
+        resource: &dyn Resource,
+        target: &str,
+        query: Option<&str>,
+    ) -> Result<Self, Error> {
+        let place = match (target.strip_prefix('/'), query) {
+            (None, None) => Place::Resource,
+            (path, query) => {
+                let mut text = decode(path.unwrap_or_default())?.into_owned();
+                if let Some(query) = query {
+                    text.push('?');
+                    text.push_str(&decode(query)?);
+                }
+                Place::Record(resource.parse_key(&text)?)
+            }
+        };
+        Ok(Self::of(place))
+    }
+
     /// Reads a target, which is still percent-encoded. A resource with a query is a collection.
     ///
     /// The text is split at its first dot, and decoded once, after that: encoded dots and slashes are

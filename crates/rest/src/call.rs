@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use base::WorkerId;
 use bytes::Bytes;
-use content::{Format, Layout, NotAcceptable, Projection};
+use content::{Format, Layout, MediaType, NotAcceptable, Projection, multipart};
 use http::{HeaderValue, StatusCode, header};
+use http_body_util::BodyDataStream;
 use http_chain::{Request, Response};
 use resource::{Action, Context, Error, Methods, Protocol, Resource, TableDefinition, Value};
 
@@ -74,32 +75,35 @@ impl Call {
             return Err(self.not_allowed(verb));
         }
         match verb {
-            Verb::Get | Verb::Head => self.read(verb, &address).await,
+            Verb::Get | Verb::Head => self.read(&address).await,
             Verb::Query => self.read_query(&address).await,
             Verb::Post => self.post(&address).await,
             Verb::Put => self.put(&address).await,
             Verb::Patch => self.patch(&address).await,
             Verb::Delete => self.delete(&address).await,
-            Verb::Options | Verb::Copy | Verb::Move | Verb::Trace | Verb::Brew => {
-                Err(self.not_allowed(verb))
-            }
+            Verb::Copy | Verb::Move => self.transfer(verb, &address).await,
+            Verb::Options | Verb::Trace | Verb::Brew => Err(self.not_allowed(verb)),
         }
     }
 
     fn address(&self) -> Outcome<Address> {
         let target = self.route.target(self.request.pathname());
+        self.parse_target(target, self.request.query())
+    }
+
+    /// What a target, as this route leaves it, and a query address within the resource.
+    pub(crate) fn parse_target(&self, target: &str, query: Option<&str>) -> Outcome<Address> {
         // The root export has no description of its own: `/` is its collection.
         let target = match self.route.is_root() {
             true => Cow::Owned(format!("/{target}")),
             false => Cow::Borrowed(target),
         };
-        let address = Address::parse(
-            &*self.resource,
-            &self.shared.config.types,
-            &target,
-            self.query_text().is_some(),
-        )?;
-        Ok(address)
+        if self.resource.direct_url_mapping() {
+            return Ok(Address::direct(&*self.resource, &target, query)?);
+        }
+        let types = &self.shared.config.types;
+        let has_query = query.is_some_and(|query| !query.is_empty());
+        Ok(Address::parse(&*self.resource, types, &target, has_query)?)
     }
 
     fn options(&self) -> Response {
@@ -200,27 +204,30 @@ impl Call {
         }
     }
 
-    /// Names of the declared attributes that the caller may read; `None` if nothing is declared.
-    pub(crate) fn readable_attributes(&self) -> Option<Vec<String>> {
+    /// Names of the attributes that records hold and the caller may read; `None` if nothing is declared.
+    fn readable_attributes(&self) -> Option<Vec<String>> {
         let table = self.table.as_deref()?;
-        let restriction = self.context.caller.user().and_then(|user| {
-            user.permissions
-                .table(&table.database, &table.table)
-                .attributes
-        });
-        let may_read = |name: &str| {
-            restriction
-                .as_deref()
-                .is_none_or(|allowed| allowed.allows(Action::Read, name, &table.primary_key))
-        };
-        let names = table.attributes.iter().map(|attribute| &attribute.name);
-        let names: Vec<String> = names.filter(|name| may_read(name)).cloned().collect();
+        let stored = table.attributes.iter().filter(|known| known.is_stored());
+        let names = stored.map(|attribute| &attribute.name);
+        let names: Vec<String> = names.filter(|name| self.may_read(name)).cloned().collect();
         (!names.is_empty()).then_some(names)
     }
 
-    /// What follows the `?`, unless it is empty.
+    /// Whether the caller may read this attribute of the table.
+    pub(crate) fn may_read(&self, name: &str) -> bool {
+        let Some(table) = self.table.as_deref() else {
+            return true;
+        };
+        let access = self.context.caller.table_access(&*self.resource);
+        access
+            .and_then(|access| access.attributes)
+            .is_none_or(|allowed| allowed.allows(Action::Read, name, &table.primary_key))
+    }
+
+    /// What follows the `?`, unless it is empty, or part of the key.
     pub(crate) fn query_text(&self) -> Option<&str> {
-        self.request.query().filter(|query| !query.is_empty())
+        let query = self.request.query().filter(|query| !query.is_empty())?;
+        (!self.resource.direct_url_mapping()).then_some(query)
     }
 
     pub(crate) fn query(&self) -> Outcome<resource::Query> {
@@ -249,10 +256,33 @@ impl Call {
 
     /// The value of a body of any type.
     pub(crate) async fn value(&mut self) -> Outcome<Value> {
+        if let Some(media_type) = self.multipart()? {
+            return self.form(&media_type).await;
+        }
         let bytes = self.body().await?;
         let types = &self.shared.config.types;
         let value = types.decode_any(self.content_type()?, &bytes, self.table.as_deref())?;
         Ok(value)
+    }
+
+    /// The type of a form with files.
+    fn multipart(&self) -> Outcome<Option<MediaType>> {
+        const MULTIPART: &str = "multipart/";
+        let content_type = self.content_type()?.filter(|content_type| {
+            let start = content_type.get(..MULTIPART.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(MULTIPART))
+        });
+        let media_type = content_type.and_then(MediaType::parse);
+        Ok(media_type.filter(|media_type| media_type.essence() == "multipart/form-data"))
+    }
+
+    /// A form with files, taken apart while it arrives.
+    async fn form(&mut self, media_type: &MediaType) -> Outcome<Value> {
+        let body = self.request.take_body();
+        let body = BodyDataStream::new(body.limit(self.shared.config.max_body_bytes));
+        let limits = self.shared.config.form_limits;
+        let table = self.table.as_deref();
+        Ok(multipart::decode(body, media_type, limits, table).await?)
     }
 
     pub(crate) fn content_type(&self) -> Outcome<Option<&str>> {

@@ -53,15 +53,6 @@ impl Collection {
         }
     }
 
-    /// A body of unknown length that has not been begun: that of a HEAD, which the chain drops.
-    pub(crate) fn into_unread_body(self) -> Body {
-        Body::from_stream(Prefixed {
-            first: None,
-            rest: self,
-            broken: None,
-        })
-    }
-
     /// Encodes batches until a chunk is full, the records end or have to be waited for.
     fn fill(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Result<(), Failed>> {
         let mut is_first = true;

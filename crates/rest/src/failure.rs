@@ -143,6 +143,18 @@ impl From<content::DecodeError> for Failure {
     }
 }
 
+impl From<content::multipart::FormError> for Failure {
+    fn from(error: content::multipart::FormError) -> Self {
+        match error {
+            content::multipart::FormError::Decode(error) => error.into(),
+            content::multipart::FormError::Read(source) => match source.downcast::<BodyError>() {
+                Ok(error) => Self::from(*error),
+                Err(source) => BodyError::from_source(source).into(),
+            },
+        }
+    }
+}
+
 impl From<content::EncodeError> for Failure {
     fn from(error: content::EncodeError) -> Self {
         Error::from(error).into()

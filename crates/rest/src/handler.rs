@@ -12,6 +12,7 @@ use crate::call::Call;
 use crate::config::RestConfig;
 use crate::failure::Failure;
 use crate::route::Route;
+use crate::verb;
 
 /// Answers for every resource that is exported for REST, and hands every other request back.
 ///
@@ -73,10 +74,23 @@ fn conflicting_paths(shared: &Shared, request: &Request, conflict: &resource::Er
     failure.into_response(format, config.error_format, request.pathname())
 }
 
+/// `OPTIONS *` is about the server as a whole (RFC 9110 §9.3.7).
+fn is_options_of_server(request: &Request) -> bool {
+    request.pathname() == "*" && *request.method() == http::Method::OPTIONS
+}
+
+fn server_options() -> Response {
+    let allow = http::HeaderValue::from_static(verb::ALLOWED_SOMEWHERE);
+    Response::new(http::StatusCode::NO_CONTENT).with_header(header::ALLOW, allow)
+}
+
 impl Handler for Rest {
     // No `accepts`: it would look the route up a second time for the requests that are ours, and this
     // handler usually is the last.
     fn handle(&self, request: Request) -> BoxFuture<'_, ControlFlow<Response, Request>> {
+        if is_options_of_server(&request) {
+            return Box::pin(std::future::ready(ControlFlow::Break(server_options())));
+        }
         match self.route(&request) {
             None => Box::pin(std::future::ready(ControlFlow::Continue(request))),
             Some(route) => {

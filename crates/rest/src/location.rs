@@ -7,17 +7,23 @@ use resource::Key;
 /// Slashes of a key stay, since `/T/a/b` and `/T/a%2Fb` are the same record; dots do not, since what
 /// follows one could be a suffix.
 pub(crate) fn of(export: &str, key: &Key) -> String {
-    let mut path = String::with_capacity(export.len() + 48);
-    for segment in export.split('/').filter(|segment| !segment.is_empty()) {
-        path.push('/');
-        push_encoded(segment, |byte| byte == b'.', &mut path);
-    }
+    let mut path = path_of(export);
     path.push('/');
     let text = key.to_string();
     // A slash at the end would make it a collection.
     let (inner, last_slashes) = text.split_at(text.trim_end_matches('/').len());
     push_encoded(inner, |byte| byte == b'/', &mut path);
     push_encoded(last_slashes, |_| false, &mut path);
+    path
+}
+
+/// The path of the resource exported at `export`; empty for the root.
+pub(crate) fn path_of(export: &str) -> String {
+    let mut path = String::with_capacity(export.len() + 48);
+    for segment in export.split('/').filter(|segment| !segment.is_empty()) {
+        path.push('/');
+        push_encoded(segment, |byte| byte == b'.', &mut path);
+    }
     path
 }
 

@@ -20,8 +20,9 @@ const ACTIVE: &[&str] = &[
     "text/xml",
 ];
 
-/// X4: the content of a record `{contentType, data}` as it was stored; `None` for any other record.
-pub(crate) fn respond(body: &Body, inline_active_content: bool) -> Option<Response> {
+/// X4: the head and the content of a record `{contentType, data}` as it was stored; `None` for any other
+/// record.
+pub(crate) fn respond(body: &Body, inline_active_content: bool) -> Option<(Response, Bytes)> {
     let Some(Value::String(content_type)) = body.attribute("contentType") else {
         return None;
     };
@@ -34,21 +35,22 @@ pub(crate) fn respond(body: &Body, inline_active_content: bool) -> Option<Respon
     let media_type = MediaType::parse(&content_type)?;
     let content_type = HeaderValue::from_str(&content_type).ok()?;
     let is_active = ACTIVE.contains(&media_type.essence());
-    let response = Response::with_body(StatusCode::OK, data)
+    let response = Response::new(StatusCode::OK)
         .with_header(header::CONTENT_TYPE, content_type)
         .with_header(NOSNIFF.0, NOSNIFF.1);
-    Some(match is_active && !inline_active_content {
+    let response = match is_active && !inline_active_content {
         true => response.with_header(
             header::CONTENT_DISPOSITION,
             HeaderValue::from_static("attachment"),
         ),
         false => response,
-    })
+    };
+    Some((response, data))
 }
 
-/// G4: the value of a property that is bytes.
-pub(crate) fn octets(bytes: Bytes) -> Response {
-    Response::with_body(StatusCode::OK, bytes)
+/// G4: the head of a property that is bytes.
+pub(crate) fn octets() -> Response {
+    Response::new(StatusCode::OK)
         .with_header(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/octet-stream"),

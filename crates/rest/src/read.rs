@@ -11,17 +11,17 @@ use crate::collection::Collection;
 use crate::conditional::{self, Verdict};
 use crate::etag::EntityTag;
 use crate::verb::Verb;
-use crate::{query, raw};
+use crate::{query, range, raw};
 
 impl Call {
-    pub(crate) async fn read(&mut self, verb: Verb, address: &Address) -> Outcome {
+    pub(crate) async fn read(&mut self, address: &Address) -> Outcome {
         match &address.place {
-            Place::Resource => self.describe(),
+            Place::Resource => self.describe().await,
             Place::Record(key) => self.read_record(key, address).await,
-            Place::Collection => self.read_collection(verb, None, self.query()?).await,
+            Place::Collection => self.read_collection(None, self.query()?).await,
             Place::SubCollection(prefix) => {
                 let key = Key::String(prefix.clone());
-                self.read_collection(verb, Some(key), self.query()?).await
+                self.read_collection(Some(key), self.query()?).await
             }
         }
     }
@@ -39,9 +39,13 @@ impl Call {
         self.authorize(&[Action::Read])?;
         let body = self.body().await?;
         let types = &self.shared.config.types;
-        let value = types.decode(self.content_type()?, &body)?;
-        self.read_collection(Verb::Query, key, query::from_value(&value)?)
-            .await
+        let mut value = types.decode(self.content_type()?, &body)?;
+        let explain = take_explain(&mut value)?;
+        let query = query::from_value(&value)?;
+        match explain {
+            true => self.explain(key, query).await,
+            false => self.read_collection(key, query).await,
+        }
     }
 
     async fn read_record(&self, key: &Key, address: &Address) -> Outcome {
@@ -87,9 +91,14 @@ impl Call {
     ) -> Outcome {
         if projection.is_whole() && address.suffix.is_none() {
             let inline = self.shared.config.inline_active_content;
-            if let Some(mut response) = raw::respond(&record.body, inline) {
+            if let Some((mut response, bytes)) = raw::respond(&record.body, inline) {
                 response.add_vary("Accept-Encoding");
-                return Ok(response);
+                return Ok(range::narrow(
+                    response,
+                    &self.request,
+                    bytes,
+                    record.version,
+                ));
             }
         }
         if let Projection::One(field) = &projection
@@ -105,7 +114,12 @@ impl Call {
     fn respond_property(&self, record: &Record, projection: Projection) -> Outcome {
         match projection.project(record) {
             None => Ok(self.respond_absent()),
-            Some(Value::Bytes(bytes)) => Ok(raw::octets(bytes)),
+            Some(Value::Bytes(bytes)) => Ok(range::narrow(
+                raw::octets(),
+                &self.request,
+                bytes,
+                record.version,
+            )),
             Some(value) => self.respond_value(StatusCode::OK, &value),
         }
     }
@@ -124,7 +138,20 @@ impl Call {
         }
     }
 
-    async fn read_collection(&self, verb: Verb, key: Option<Key>, query: Query) -> Outcome {
+    /// How the query would be answered, instead of the records.
+    async fn explain(&self, key: Option<Key>, query: Query) -> Outcome {
+        Projection::new(query.select.as_ref())?;
+        let target = Target {
+            key,
+            collection: true,
+            query,
+        };
+        let plan = self.resource.explain(&target, &self.context).await?;
+        self.respond_value(StatusCode::OK, &plan)
+    }
+
+    /// HEAD encodes as much as would be sent at once, so that a small collection tells its true length.
+    async fn read_collection(&self, key: Option<Key>, query: Query) -> Outcome {
         let projection = Projection::new(query.select.as_ref())?;
         let target = Target {
             key,
@@ -134,16 +161,26 @@ impl Call {
         let records = self.resource.search(&target, &self.context).await?;
         let format = self.format()?;
         let sequence = format.sequence(self.layout(format, projection));
-        let collection = Collection::new(records, sequence);
-        let body = match verb {
-            Verb::Head => collection.into_unread_body(),
-            _ => collection.into_body().await?,
-        };
+        let body = Collection::new(records, sequence).into_body().await?;
         Ok(self.respond(StatusCode::OK, format, body))
     }
 
     /// Fails before anything has been done if its success could not be told (`rest.md` §9.2, 7).
     pub(crate) fn check_acceptable(&self) -> Outcome<&Format> {
         Ok(self.format()?)
+    }
+}
+
+/// Takes `explain` out of a query.
+fn take_explain(query: &mut Value) -> Result<bool, Error> {
+    let Value::Map(map) = query else {
+        return Ok(false);
+    };
+    match map.remove("explain") {
+        None | Some(Value::Bool(false)) => Ok(false),
+        Some(Value::Bool(true)) => Ok(true),
+        Some(_) => Err(Error::bad_request(
+            "Query member 'explain' takes true or false",
+        )),
     }
 }

@@ -67,7 +67,9 @@ impl Verb {
             Self::Patch => methods.patch,
             Self::Delete => methods.delete,
             Self::Options => true,
-            Self::Copy | Self::Move | Self::Trace | Self::Brew => false,
+            Self::Copy => methods.get && methods.put,
+            Self::Move => methods.get && methods.put && methods.delete,
+            Self::Trace | Self::Brew => false,
         }
     }
 
@@ -80,12 +82,17 @@ impl Verb {
             _ if address.property.is_some() => false,
             Self::Post if is_record => methods.post,
             Self::Patch => is_record && methods.patch,
+            Self::Copy | Self::Move => is_record && self.is_in(methods),
             Self::Query => !is_record && methods.get,
             Self::Put => address.place != Place::Resource && methods.put,
             _ => self.is_in(methods),
         }
     }
 }
+
+/// The value of `Allow` for `OPTIONS *`: what some resource may implement.
+pub(crate) const ALLOWED_SOMEWHERE: &str =
+    "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, QUERY, COPY, MOVE";
 
 /// The value of `Allow`: what is implemented at this address, or anywhere if the address cannot be read.
 /// TRACE is not among it, as it is never answered.
@@ -99,6 +106,8 @@ pub(crate) fn allow(methods: Methods, address: Option<&Address>) -> String {
         Verb::Delete,
         Verb::Options,
         Verb::Query,
+        Verb::Copy,
+        Verb::Move,
     ];
     let allowed: Vec<&str> = verbs
         .into_iter()

@@ -82,7 +82,12 @@ impl Call {
         if !self.methods().post {
             return Err(self.not_allowed(Verb::Post));
         }
-        self.authorize(&[Action::Insert, Action::Update])?;
+        // P15: an action on a record changes it.
+        let action = match address.place {
+            Place::Record(_) => Action::Update,
+            _ => Action::Insert,
+        };
+        self.authorize(&[action])?;
         let target = target(address, self.query()?);
         let value = self.value().await?;
         self.check_acceptable()?;
@@ -197,6 +202,8 @@ impl Call {
 
     /// D2, D4.
     async fn delete_matching(&self, address: &Address) -> Outcome {
+        // P13: how many records go tells what they hold.
+        self.authorize(&[Action::Read])?;
         conditional::check_collection_write(self.request.headers())?;
         let is_star = self.query_text() == Some("*");
         let is_confirmed = is_star
@@ -223,7 +230,7 @@ impl Call {
 
     /// The key of the record to write. Nothing in the URL but the key may seem to choose it: a condition
     /// that is not looked at, or a property that is taken for the whole record, would lose data.
-    fn record_to_write(&self, address: &Address, verb: Verb) -> Outcome<Key> {
+    pub(crate) fn record_to_write(&self, address: &Address, verb: Verb) -> Outcome<Key> {
         let Place::Record(key) = &address.place else {
             return Err(self.not_allowed(verb));
         };
@@ -270,7 +277,7 @@ impl Call {
     }
 
     /// Only super users direct replication. A server by itself has nowhere to send to, and does as asked.
-    fn check_replication(&self) -> Outcome<()> {
+    pub(crate) fn check_replication(&self) -> Outcome<()> {
         let headers = self.request.headers();
         let directs =
             headers.contains_key("x-replicate-to") || headers.contains_key("x-replicate-from");
@@ -278,7 +285,10 @@ impl Call {
             (false, _) => Ok(()),
             (true, None) => Err(Error::unauthorized("Must login").into()),
             (true, Some(_)) if self.context.caller.is_super_user() => Ok(()),
-            (true, Some(_)) => Err(Error::forbidden("Unauthorized access to resource").into()),
+            (true, Some(_)) => Err(Error::forbidden(
+                "Can not specify replication parameters without super user permissions",
+            )
+            .into()),
         }
     }
 }

@@ -74,6 +74,158 @@ async fn c9_every_format_tells_the_same() {
         .send(Call::new("GET", "/Dog/1.name").accept("text/plain"))
         .await;
     text.is(200, "Rex");
+    for accept in ["application/x-ndjson", "application/ndjson"] {
+        let reply = service.send(Call::new("GET", "/Dog/").accept(accept)).await;
+        assert_eq!(reply.header("content-type"), accept);
+        assert_eq!(content::ndjson::decode(reply.bytes()), Ok(expected.clone()));
+        assert_eq!(reply.text().lines().count(), 3);
+    }
+    let yaml = service
+        .send(Call::new("GET", "/Dog/").accept("text/yaml"))
+        .await;
+    assert_eq!(yaml.header("content-type"), "text/yaml; charset=utf-8");
+    yaml.is(
+        200,
+        "- id: \"1\"\n  name: Rex\n  age: 3\n\
+         - id: \"2\"\n  name: \"Ada, \\\"the\\\" dog\"\n  breed: null\n\
+         - id: \"3\"\n  \"n\":\n    - 1\n    - a: true\n",
+    );
+    let none = Call::new("GET", "/Dog/?name=nobody").accept("text/yaml");
+    service.send(none).await.is(200, "[]\n");
+    let one = Call::new("GET", "/Dog/1").accept("text/yaml");
+    service
+        .send(one)
+        .await
+        .is(200, "id: \"1\"\nname: Rex\nage: 3\n");
+}
+
+#[tokio::test]
+async fn table_9_1_lines_of_json_come_in_as_a_list() {
+    let service = Service::new();
+    let lines = "{\"id\":\"1\",\"age\":1}\n\n{\"id\":\"2\",\"age\":2}\n";
+    let put = Call::new("PUT", "/Dog/").body("application/x-ndjson", lines);
+    service.send(put).await.is(204, "");
+    service.shows("/Dog/?select(age)", "[1,2]").await;
+    let post = Call::new("POST", "/Book/").body("application/ndjson", "{}\n{}\n");
+    service.send(post).await.is(201, "[1,2]");
+}
+
+#[tokio::test]
+async fn table_9_1_forms_are_read_by_the_types_of_attributes() {
+    let service = Service::new();
+    let form = Call::new("PUT", "/Book/1").body(
+        "application/x-www-form-urlencoded",
+        "title=A+B&price=1.5&tag=war&other=x&other=y",
+    );
+    service.send(form).await.is(204, "");
+    let expected = r#"{"id":1,"title":"A B","price":1.5,"tag":["war"],"other":["x","y"]}"#;
+    let reply = service.get("/Book/1").await;
+    let sorted = |text: &str| {
+        let value = json::from_slice(text.as_bytes()).unwrap();
+        let mut members: Vec<_> = value
+            .as_map()
+            .unwrap()
+            .iter()
+            .map(|(name, value)| format!("{name}{value:?}"))
+            .collect();
+        members.sort();
+        members
+    };
+    assert_eq!(sorted(reply.text()), sorted(expected));
+    let wrong = Call::new("POST", "/Book/").body("application/x-www-form-urlencoded", "price=dear");
+    service.send(wrong).await.fails(
+        400,
+        "form: Invalid value for attribute price: \"dear\", expecting Float",
+    );
+}
+
+const FORM: &str = "multipart/form-data; boundary=XX";
+
+fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (disposition, content) in parts {
+        body.extend_from_slice(b"--XX\r\nContent-Disposition: form-data; ");
+        body.extend_from_slice(disposition.as_bytes());
+        body.extend_from_slice(b"\r\n\r\n");
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--XX--\r\n");
+    body
+}
+
+#[tokio::test]
+async fn table_9_1_files_of_a_form_are_bytes_and_its_limits_413() {
+    let service = Service::with(RestConfig {
+        max_body_bytes: 2_500_000,
+        ..RestConfig::default()
+    });
+    let body = form(&[
+        ("name=\"name\"", b"Rex"),
+        ("name=\"age\"", b"3"),
+        ("name=\"picture\"; filename=\"p.png\"", b"\x00\xFF\r\n--X"),
+    ]);
+    let put = Call::new("PUT", "/Dog/1").body(FORM, body);
+    service.send(put).await.is(204, "");
+    service
+        .shows("/Dog/1?select([name,age])", r#"["Rex",3]"#)
+        .await;
+    assert_eq!(
+        service.get("/Dog/1.picture").await.bytes(),
+        b"\x00\xFF\r\n--X"
+    );
+
+    let file = ("name=\"picture\"; filename=\"p\"", &b"x"[..]);
+    let long = vec![b'x'; (1 << 20) + 1];
+    let large = vec![b'x'; 2_500_000];
+    for (parts, detail) in [
+        (vec![file; 65], "the body is a form of more than 64 files"),
+        (
+            vec![("name=\"a\"", &long[..])],
+            "the body is a field of more than 1048576 bytes",
+        ),
+        (
+            vec![("name=\"a\"; filename=\"f\"", &large[..])],
+            "Request body too large, maximum size is 2500000 bytes",
+        ),
+    ] {
+        let put = Call::new("PUT", "/Dog/2").body(FORM, form(&parts));
+        service.send(put).await.fails(413, detail);
+    }
+    let put = Call::new("PUT", "/Dog/2").body("multipart/form-data", "x");
+    service
+        .send(put)
+        .await
+        .fails(400, "multipart: Content-Type has no boundary");
+    assert_eq!(service.dogs.len(), 1);
+}
+
+#[tokio::test]
+async fn table_5_1_ranges_of_bytes_and_of_stored_content() {
+    let service = Service::new();
+    let note = Call::new("PUT", "/Dog/1").body("image/png", "0123456789");
+    service.send(note).await.is(204, "");
+    let get = |url: &'static str, range: &'static str| {
+        service.send(Call::new("GET", url).header("range", range))
+    };
+    let whole = service.get("/Dog/1").await;
+    whole.is(200, "0123456789");
+    assert_eq!(whole.header("accept-ranges"), "bytes");
+    let part = get("/Dog/1", "bytes=2-4").await;
+    part.is(206, "234");
+    assert_eq!(part.header("content-range"), "bytes 2-4/10");
+    assert_eq!(part.header("etag"), whole.header("etag"));
+    let beyond = get("/Dog/1", "bytes=10-").await;
+    beyond.is(416, "");
+    assert_eq!(beyond.header("content-range"), "bytes */10");
+    // Records have no ranges.
+    assert_eq!(get("/Dog/1.json", "bytes=0-0").await.status, 200);
+    let tag = whole.header("etag").to_owned();
+    for (if_range, status) in [(tag.as_str(), 206), ("\"other\"", 200)] {
+        let call = Call::new("GET", "/Dog/1").header("range", "bytes=0-0");
+        let reply = service.send(call.header("if-range", if_range)).await;
+        assert_eq!(reply.status, status);
+    }
 }
 
 #[tokio::test]
@@ -218,15 +370,15 @@ async fn undecodable_bodies_are_400_with_the_decoders_message() {
         ),
         (
             "application/x-ndjson",
-            b"{}",
-            415,
-            "media type 'application/x-ndjson' is not supported yet",
+            b"{}\n{",
+            400,
+            "NDJSON: expected a member name in quotes at line 2 column 2",
         ),
         (
             "multipart/form-data; boundary=x",
             b"--x",
-            415,
-            "media type 'multipart/form-data' is not supported yet",
+            400,
+            "multipart: incomplete multipart stream",
         ),
         ("json", b"{}", 415, "'json' is not a media type"),
         ("application/json", b"", 400, "A body is required"),
@@ -374,6 +526,12 @@ async fn query_takes_its_query_from_the_body() {
     query(r#"{"limt":1}"#)
         .await
         .fails(400, "Query member 'limt' is not supported");
+    query(r#"{"explain":true,"limit":1}"#)
+        .await
+        .is(200, r#"{"conditions":[],"operator":"and"}"#);
+    query(r#"{"explain":1}"#)
+        .await
+        .fails(400, "Query member 'explain' takes true or false");
     let unknown = Call::new("QUERY", "/Dog/").body("image/png", "x");
     service.send(unknown).await.fails(
         415,
@@ -467,6 +625,37 @@ async fn c17_a_collection_is_read_no_faster_than_it_is_sent() {
     let whole = service.get("/Many/?select(id)").await;
     let ids: Vec<String> = (0..5000).map(|n| n.to_string()).collect();
     assert_eq!(whole.text(), format!("[{}]", ids.join(",")));
+}
+
+#[tokio::test]
+async fn c17_no_format_reads_ahead_of_its_client() {
+    for accept in [
+        "application/json",
+        "application/cbor",
+        "application/msgpack",
+        "application/x-ndjson",
+        "text/yaml",
+        "text/csv",
+        "text/plain",
+    ] {
+        let mut table = Table::books();
+        table.batch = 10;
+        table.fill(numbered(5000));
+        let streamed = std::sync::Arc::clone(&table.streamed);
+        let service = Service::new();
+        service.export("Many", std::sync::Arc::new(table));
+        let call = Call::new("GET", "/Many/").accept(accept);
+        let mut body = service.begin(call).await.into_body();
+        body.frame().await.unwrap().unwrap();
+        let ahead = streamed.load(Ordering::Relaxed);
+        assert!(ahead <= 200, "{accept}: {ahead}");
+        let mut largest = 0;
+        while let Some(frame) = body.frame().await {
+            largest = largest.max(frame.unwrap().into_data().unwrap().len());
+        }
+        assert!(largest < 128 * 1024, "{accept}: {largest}");
+        assert_eq!(streamed.load(Ordering::Relaxed), 5000, "{accept}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The query language of URLs: the vectors of `rest.md` §7.8 and the rules around them.
 
 use resource::{Comparator, Condition, Conversion, Operator, Query, Select, json};
-use rest::query::{MAX_CONDITIONS, MAX_DEPTH, parse};
+use rest::query::{MAX_CONDITIONS, MAX_DEPTH, MAX_SELECTED, MAX_SORT_KEYS, parse};
 
 /// A query in one line, with conditions as the specification writes them.
 fn show(query: &Query) -> String {
@@ -52,7 +52,10 @@ fn show_select(select: &Select) -> String {
     let names: Vec<_> = select
         .items()
         .iter()
-        .map(|item| item.name.as_str())
+        .map(|item| match &item.nested {
+            None => item.name.clone(),
+            Some(nested) => format!("{} with ({})", item.name, show(nested)),
+        })
         .collect();
     let names = names.join(",");
     match select {
@@ -363,18 +366,8 @@ fn functions_of_7_7() {
     refuse("select([a],b)", "expected ] at the end of select", 12);
     refuse("select([a)", "unclosed function call", 6);
     refuse(
-        "select(title,author{name,id})",
-        "select within 'author' is not supported yet",
-        19,
-    );
-    refuse(
-        "select(author[select(name)])",
-        "select within 'author' is not supported yet",
-        13,
-    );
-    refuse(
         "select(author.name)",
-        "select within 'author' is not supported yet",
+        "select takes parts of 'author' as author{name}",
         13,
     );
     refuse(
@@ -390,6 +383,47 @@ fn functions_of_7_7() {
     refuse("sort()", "expected the name of an attribute", 5);
     refuse("sort(a,-)", "expected the name of an attribute", 8);
     refuse("group-by(a)", "group-by is not supported yet", 9);
+    for (name, most) in [("select", MAX_SELECTED), ("sort", MAX_SORT_KEYS)] {
+        let call = |count: usize| format!("{name}({})", vec!["a"; count].join(","));
+        assert!(parse(&call(most), &|_| false).is_ok());
+        assert!(parse(&call(most + 1), &|_| false).is_err());
+    }
+}
+
+#[test]
+fn a_selection_of_7_7_nests_in_both_forms() {
+    check(
+        "select(title,author{name,id})",
+        "object {title,author with (object {name,id})}",
+    );
+    check("select(author{name})", "one author with (object {name})");
+    check(
+        "select(a{b{c,},d})",
+        "one a with (object {b with (object {c}),d})",
+    );
+    check("select(author[select(name)])", "one author with (one name)");
+    check(
+        "select([title,books[price=gt=5&sort(-price)&limit(2)&select(title,)]])",
+        "array [title,books with (price greater_than guess \"5\"; object {title}; sort price desc; offset 0 limit 2)]",
+    );
+    check("select(a[b[]=1])", "one a with (b equals strict \"1\")");
+    refuse("select(a{)", "unclosed function call", 6);
+    refuse("select(a{b}c)", "unexpected bracket in select", 8);
+    refuse("select(a(b))", "unexpected bracket in select", 8);
+    refuse(
+        "select(a,b[c==x*y])",
+        "wildcard can only be used at the end of a string",
+        15,
+    );
+    refuse("select(b[foo(1)],a)", "unknown query function call foo", 13);
+    let nested = |depth: usize| format!("select({}a{})", "a{".repeat(depth), "}".repeat(depth));
+    assert!(parse(&nested(MAX_DEPTH), &|_| false).is_ok());
+    assert!(parse(&nested(MAX_DEPTH + 1), &|_| false).is_err());
+    let nested = |depth: usize| format!("{}a{}", "select(a[".repeat(depth), "])".repeat(depth));
+    assert!(parse(&nested(MAX_DEPTH), &|_| false).is_ok());
+    assert!(parse(&nested(MAX_DEPTH + 1), &|_| false).is_err());
+    let many = format!("a=1&select(a[{}])", "a=1&".repeat(MAX_CONDITIONS));
+    assert!(parse(&many, &|_| false).is_err());
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use content::cbor;
 use http_chain::{Chain, Handler as _, Request, Stage};
 use resource::{
-    Answer, Caller, Context, Error, Exposure, Methods, Record, Registry, Resource, Target, Value,
+    Answer, Caller, Catalog, Context, Error, Exposure, Methods, Record, Registry, Resource,
+    TableDefinition, TableStatistics, Target, Value,
 };
 use rest::{Rest, RestConfig};
 
@@ -33,6 +34,71 @@ async fn c1_describe_list_and_case() {
     service.get("/dog/").await.is(404, "Not found\n");
     service.get("/Dogs").await.is(404, "Not found\n");
     service.get("/").await.is(404, "Not found\n");
+}
+
+/// A catalog that knows sizes, and nothing else.
+struct Sizes;
+
+impl Catalog for Sizes {
+    fn databases(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn tables(&self, _: &str) -> Option<Vec<Arc<dyn Resource>>> {
+        None
+    }
+    fn table(&self, database: &str, table: &str) -> Result<Arc<dyn Resource>, Error> {
+        Err(Error::not_found(format!("{database}.{table}")))
+    }
+    fn create_database<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+        Answer::ready(Ok(()))
+    }
+    fn drop_database<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+        Answer::ready(Ok(()))
+    }
+    fn create_table(&self, definition: TableDefinition) -> Answer<'_, Arc<dyn Resource>> {
+        Answer::ready(self.table(&definition.database, &definition.table))
+    }
+    fn drop_table<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, ()> {
+        Answer::ready(Ok(()))
+    }
+    fn statistics<'a>(
+        &'a self,
+        database: &'a str,
+        table: &'a str,
+        exact: bool,
+    ) -> Answer<'a, TableStatistics> {
+        assert_eq!((database, table, exact), ("data", "Dog", false));
+        Answer::ready(Ok(TableStatistics {
+            record_count: 100,
+            estimated_range: Some((90, 110)),
+            audit_bytes: 42,
+            ..TableStatistics::default()
+        }))
+    }
+}
+
+#[tokio::test]
+async fn section_11_a_description_has_sizes_where_there_is_a_catalog() {
+    let describe = async |include_record_counts| {
+        let service = Service::with(RestConfig {
+            catalog: Some(Arc::new(Sizes)),
+            include_record_counts,
+            ..RestConfig::default()
+        });
+        service.get("/Dog").await.text().to_owned()
+    };
+    let start = r#"{"records":"./","name":"Dog","database":"data","auditSize":42,"#;
+    assert!(
+        describe(false)
+            .await
+            .starts_with(&format!("{start}\"attributes\":"))
+    );
+    let counts = r#""recordCount":100,"estimatedRecordRange":[90,110],"attributes":"#;
+    assert!(
+        describe(true)
+            .await
+            .starts_with(&format!("{start}{counts}"))
+    );
 }
 
 #[tokio::test]
@@ -228,7 +294,10 @@ async fn options_lists_what_is_implemented_at_this_address_to_anybody() {
         ("/Dog", "GET, HEAD, POST, DELETE, OPTIONS, QUERY"),
         ("/Dog/", "GET, HEAD, POST, PUT, DELETE, OPTIONS, QUERY"),
         ("/Dog/a/", "GET, HEAD, POST, PUT, DELETE, OPTIONS, QUERY"),
-        ("/Dog/1", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+        (
+            "/Dog/1",
+            "GET, HEAD, PUT, PATCH, DELETE, OPTIONS, COPY, MOVE",
+        ),
         ("/Dog/1.name", "GET, HEAD, OPTIONS"),
     ] {
         let reply = service.send(Call::new("OPTIONS", url)).await;
@@ -247,8 +316,8 @@ async fn methods_where_they_mean_nothing_are_405_with_allow() {
         ("PATCH", "/Dog/a/"),
         ("POST", "/Dog/1"),
         ("QUERY", "/Dog/1"),
-        ("COPY", "/Dog/1"),
-        ("MOVE", "/Dog/1"),
+        ("COPY", "/Dog/"),
+        ("MOVE", "/Dog/1.name"),
         ("TRACE", "/Dog/1"),
         ("PUT", "/Dog/1.name"),
         ("DELETE", "/Dog/1.name"),
@@ -296,8 +365,66 @@ async fn head_is_get_without_body() {
     }
     let head = service.send(Call::new("HEAD", "/Dog/1")).await;
     assert_eq!(head.header("content-length"), "23");
+    let head = service.send(Call::new("HEAD", "/Dog/?limit(0)")).await;
+    assert_eq!(head.header("content-length"), "2");
     let head = service.send(Call::new("HEAD", "/Dog/")).await;
     assert_eq!(head.header("content-length"), "", "nobody has counted");
+}
+
+#[tokio::test]
+async fn options_of_the_server_as_a_whole() {
+    let service = Service::new().by(Caller::Anonymous);
+    let reply = service.send(Call::new("OPTIONS", "*")).await;
+    reply.is(204, "");
+    assert_eq!(
+        reply.header("allow"),
+        "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, QUERY, COPY, MOVE"
+    );
+}
+
+/// A resource that answers with its key.
+struct Echo;
+
+impl Resource for Echo {
+    fn name(&self) -> &str {
+        "Echo"
+    }
+    fn methods(&self) -> Methods {
+        Methods {
+            get: true,
+            ..Methods::NONE
+        }
+    }
+    fn direct_url_mapping(&self) -> bool {
+        true
+    }
+    fn get<'a>(&'a self, target: &'a Target, _: &'a Context) -> Answer<'a, Option<Record>> {
+        Answer::ready(Ok(target.key.as_ref().map(|key| Record {
+            key: None,
+            version: base::Timestamp::ZERO,
+            expires_at: None,
+            body: key.to_value().into(),
+        })))
+    }
+}
+
+#[tokio::test]
+async fn i5_with_direct_url_mapping_the_rest_of_the_url_is_the_id() {
+    let service = Service::new();
+    service.export("Echo", Arc::new(Echo));
+    for (url, expected) in [
+        ("/Echo/a.json", "\"a.json\""),
+        ("/Echo/a/b/?x=1&select(y)", "\"a/b/?x=1&select(y)\""),
+        ("/Echo/", "\"\""),
+        ("/Echo/?q", "\"?q\""),
+        ("/Echo/%C3%A9", "\"é\""),
+    ] {
+        service.shows(url, expected).await;
+    }
+    service
+        .shows("/Echo", r#"{"records":"./","name":"Echo"}"#)
+        .await;
+    assert_eq!(service.get("/Echo/%").await.status, 400);
 }
 
 /// A resource made of code, with actions.

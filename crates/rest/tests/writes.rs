@@ -436,10 +436,134 @@ async fn permissions_come_before_bodies_and_preconditions() {
     let replicated = Call::new("PUT", "/Dog/1")
         .json("{}")
         .header("x-replicate-to", "2");
-    reader
-        .send(replicated)
+    reader.send(replicated).await.fails(
+        403,
+        "Can not specify replication parameters without super user permissions",
+    );
+}
+
+#[tokio::test]
+async fn p13_a_query_delete_needs_read_as_well() {
+    let service = Service::new().by(role(TableAccess {
+        delete: true,
+        ..TableAccess::default()
+    }));
+    service.dogs.fill([Map::from_iter([
+        ("id", Value::from("1")),
+        ("breed", Value::from("x")),
+    ])]);
+    service
+        .send(Call::new("DELETE", "/Dog/?breed=x"))
         .await
         .fails(403, "Unauthorized access to resource");
+    service
+        .send(Call::new("DELETE", "/Dog/1"))
+        .await
+        .is(200, "true");
+}
+
+fn transfer<'a>(method: &'a str, url: &'a str, destination: &'a str) -> Call<'a> {
+    Call::new(method, url).header("destination", destination)
+}
+
+#[tokio::test]
+async fn copy_and_move_within_a_resource() {
+    let service = Service::new();
+    service.put("/Dog/1", r#"{"name":"Rex"}"#).await.is(204, "");
+    let reply = service.send(transfer("COPY", "/Dog/1", "/Dog/a%2Eb")).await;
+    reply.is(201, "");
+    assert_eq!(reply.header("location"), "/Dog/a%2Eb");
+    assert!(!reply.header("etag").is_empty());
+    service
+        .shows("/Dog/a%2Eb", r#"{"id":"a.b","name":"Rex"}"#)
+        .await;
+    let call = transfer("COPY", "/Dog/1", "/Dog/a%2Eb").header("overwrite", "F");
+    assert_eq!(service.send(call).await.status, 412);
+    let call = transfer(
+        "MOVE",
+        "http://dogs.example/Dog/1",
+        "http://dogs.example/Dog/2",
+    )
+    .header("host", "dogs.example");
+    service.send(call).await.is(201, "");
+    service.get("/Dog/1").await.is(404, "");
+    service.shows("/Dog/2.name", "\"Rex\"").await;
+    service
+        .send(transfer("MOVE", "/Dog/2", "/Dog/a%2Eb"))
+        .await
+        .is(204, "");
+    assert_eq!(service.dogs.len(), 1);
+}
+
+#[tokio::test]
+async fn copy_and_move_refuse_what_they_can_not_do() {
+    let service = Service::new();
+    service.put("/Dog/1", r#"{"name":"Rex"}"#).await.is(204, "");
+    service
+        .send(Call::new("COPY", "/Dog/1"))
+        .await
+        .fails(400, "COPY needs a Destination");
+    for (destination, status) in [
+        ("/Dog/1", 403),
+        ("/Dog/", 400),
+        ("/Dog/2.json", 400),
+        ("/Dog/2.name", 400),
+        ("/Dog/%", 400),
+        ("/Book/2", 501),
+        ("/Nothing/2", 501),
+        ("http://elsewhere.example/Dog/2", 502),
+    ] {
+        let reply = service.send(transfer("MOVE", "/Dog/1", destination)).await;
+        assert_eq!(reply.status, status, "{destination}");
+    }
+    service
+        .send(transfer("COPY", "/Dog/9", "/Dog/2"))
+        .await
+        .is(404, "");
+    let stale = transfer("MOVE", "/Dog/1", "/Dog/2").header("if-match", "\"x\"");
+    assert_eq!(service.send(stale).await.status, 412);
+    assert_eq!(service.dogs.len(), 1);
+}
+
+#[tokio::test]
+async fn p16_copy_needs_read_and_insert_and_move_also_delete() {
+    let all = TableAccess::ALL;
+    for (access, copies, moves) in [
+        (
+            TableAccess {
+                read: false,
+                ..all.clone()
+            },
+            403,
+            403,
+        ),
+        (
+            TableAccess {
+                insert: false,
+                ..all.clone()
+            },
+            403,
+            403,
+        ),
+        (
+            TableAccess {
+                delete: false,
+                ..all.clone()
+            },
+            201,
+            403,
+        ),
+        (all, 201, 201),
+    ] {
+        let service = Service::new().by(role(access));
+        service
+            .dogs
+            .fill([Map::from_iter([("id", Value::from("1"))])]);
+        let reply = service.send(transfer("COPY", "/Dog/1", "/Dog/2")).await;
+        assert_eq!(reply.status, copies);
+        let reply = service.send(transfer("MOVE", "/Dog/1", "/Dog/3")).await;
+        assert_eq!(reply.status, moves);
+    }
 }
 
 #[tokio::test]

@@ -16,12 +16,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::application::{Applications, Host};
 use crate::certificates::Certificates;
 use crate::chains::{self, Parts};
-use crate::config::Config;
+use crate::config::{Config, ConfigError, ConfigWatch, Sources, logs_differ};
 use crate::health::Health;
 use crate::identity;
 use crate::listeners;
 use crate::logs;
 use crate::metrics::ServerMetrics;
+use crate::operations;
 use crate::restart;
 use crate::root::{self, Root};
 
@@ -34,20 +35,22 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_millis(750);
 ///
 /// What keeps the server from starting: the root directory is in use, a database cannot be opened, a port
 /// cannot be bound; each names what it is about.
-pub fn run(config: Config, application: Option<&Path>) -> anyhow::Result<()> {
+pub fn run(config: Config, sources: &Sources) -> anyhow::Result<()> {
     // Before the log makes it with other permissions.
     root::create(&config.root)?;
     let log = Arc::new(telemetry::logs::install(logs::log_config(&config))?);
+    operations::remember_log(&log);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
-        let running = Running::start(config, application).await?;
+        let mut watch = ConfigWatch::new(&config, sources);
+        let running = Running::start(config, sources.directory.as_deref()).await?;
         let counted = Arc::clone(&log);
         let statistics = move || counted.statistics();
         running.metrics.sources().set_log(Box::new(statistics));
         running.announce();
-        running.until_stopped(&log).await
+        running.until_stopped(&log, &mut watch).await
     });
     // Ends what still runs in the background, so that the store is closed.
     drop(runtime);
@@ -184,7 +187,7 @@ impl Running {
 
     /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains. SIGHUP reopens the log and reloads certificates, SIGUSR2
     /// restarts; a second signal to stop closes at once.
-    async fn until_stopped(self, logs: &Logs) -> anyhow::Result<End> {
+    async fn until_stopped(mut self, logs: &Logs, watch: &mut ConfigWatch) -> anyhow::Result<End> {
         let mut signals = Signals::new()?;
         let mut look = tokio::time::interval(CERTIFICATE_INTERVAL);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -209,6 +212,9 @@ impl Running {
                 _ = look.tick() => {
                     if let Some(certificates) = &self.certificates {
                         certificates.reload_if_changed();
+                    }
+                    if let Some(changed) = watch.changed() {
+                        self.reconfigure(changed, logs);
                     }
                     holder = holder.filter(|holder| !restart::reap(*holder));
                 }
@@ -252,6 +258,31 @@ impl Running {
         self.handle
             .shutdown(self.config.shutdown.grace_period)
             .await;
+    }
+
+    /// Uses the settings that need no restart: those of logs.
+    fn reconfigure(&mut self, changed: Result<Config, ConfigError>, logs: &Logs) {
+        let new = match changed {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!("the settings stay as they were: {error}");
+                return;
+            }
+        };
+        if !logs_differ(&self.config, &new) {
+            tracing::warn!(
+                "the configuration file has changed; settings other than of logs need a restart"
+            );
+            return;
+        }
+        match logs.reconfigure(logs::log_config(&new)) {
+            Ok(()) => {
+                self.config.logging = new.logging;
+                self.config.http.request_log = new.http.request_log;
+                tracing::info!("the log is written as the changed configuration says");
+            }
+            Err(error) => tracing::error!("the log stays as it was: {error}"),
+        }
     }
 
     fn reload(&self, logs: &Logs) {

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             return ExitCode::from(EX_CONFIG);
         }
     };
-    ended(compose::run(config, sources.directory.as_deref()))
+    ended(compose::run(config, &sources))
 }
 
 fn ended(result: anyhow::Result<()>) -> ExitCode {

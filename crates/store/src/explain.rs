@@ -14,21 +14,26 @@ use crate::snapshot::View;
 ///
 /// Failures of the engine.
 pub(crate) fn explain(view: View<'_>, query: &Query, plan: &Plan) -> Result<Value, Error> {
-    let (operator, members) = match (&query.condition, &plan.filter) {
-        (
-            Some(Condition::Group(operator, asked)),
-            Some(Filter::All(filters) | Filter::Any(filters)),
-        ) => (*operator, asked.iter().zip(filters).collect()),
-        (Some(condition), Some(filter)) => (Operator::And, vec![(condition, filter)]),
-        _ => (Operator::And, Vec::new()),
+    let (operator, asked): (Operator, Vec<&Condition>) = match &query.condition {
+        Some(Condition::Group(operator, members)) => (*operator, members.iter().collect()),
+        condition => (Operator::And, condition.iter().collect()),
     };
-    let mut explained = Vec::with_capacity(members.len());
-    for (condition, filter) in members {
-        let estimate = plan::estimate(view, filter)?;
-        explained.push((
-            estimate.unwrap_or(f64::INFINITY),
-            condition_value(condition, estimate),
-        ));
+    let mut filters = match &plan.filter {
+        Some(Filter::All(filters) | Filter::Any(filters)) => filters.iter(),
+        filter => filter.as_slice().iter(),
+    };
+    let mut explained = Vec::with_capacity(asked.len());
+    for condition in asked {
+        let estimate = match !plan.lookups.is_empty() && is_related(condition) {
+            true => None,
+            false => filters
+                .next()
+                .map(|filter| plan::estimate(view, filter))
+                .transpose()?
+                .flatten(),
+        };
+        let order = estimate.unwrap_or(f64::INFINITY);
+        explained.push((order, condition_value(condition, estimate)));
     }
     if operator == Operator::And {
         explained.sort_by(|left, right| left.0.total_cmp(&right.0));
@@ -46,6 +51,10 @@ pub(crate) fn explain(view: View<'_>, query: &Query, plan: &Plan) -> Result<Valu
         ("drivenBy", Value::Array(driven_by(view, plan))),
         ("estimatedRecords", whole(plan.estimate)),
     ])))
+}
+
+fn is_related(condition: &Condition) -> bool {
+    matches!(condition, Condition::Compare(comparison) if comparison.attribute.len() > 1)
 }
 
 /// Estimates are rounded; their fractions mean nothing.

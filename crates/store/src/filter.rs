@@ -20,6 +20,8 @@ use crate::validate;
 const MAX_CONDITIONS: usize = 1_000;
 /// Depth to which they may be nested.
 const MAX_DEPTH: usize = 32;
+/// Values that one `in` may list.
+const MAX_VALUES: usize = 10_000;
 
 /// A checked condition, its operands converted to the types of their attributes.
 #[derive(Debug, Clone, PartialEq)]
@@ -276,6 +278,11 @@ impl Compiler<'_> {
             (Comparator::Between, _) => {
                 return Err(Error::bad_request(format!(
                     "'between' needs an array of two values for {name}"
+                )));
+            }
+            (Comparator::In, Value::Array(values)) if values.len() > MAX_VALUES => {
+                return Err(Error::bad_request(format!(
+                    "'in' takes {MAX_VALUES} values at most for {name}"
                 )));
             }
             (Comparator::In, Value::Array(values)) => values.as_slice(),

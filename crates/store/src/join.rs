@@ -16,7 +16,7 @@ use resource::{
 };
 
 use crate::environment::id_key;
-use crate::filter::{Filter, Joined, Relations};
+use crate::filter::{Filter, Joined, Relations, relation_of};
 use crate::index;
 use crate::order::{self, Indexed};
 use crate::plan::{Plan, after};
@@ -120,6 +120,31 @@ impl<'s> Tables<'s> {
     }
 }
 
+impl Tables<'_> {
+    /// A condition on related records, to be checked record by record.
+    ///
+    /// # Errors
+    ///
+    /// As [`Filter::compile`].
+    pub(crate) fn lookup(
+        &self,
+        definition: &TableDefinition,
+        comparison: &Comparison,
+        readable: &dyn Fn(&str) -> bool,
+    ) -> Result<Lookup, Error> {
+        let (attribute, relation) = relation_of(&comparison.attribute, definition, readable)?;
+        let link = self.link(definition, attribute, relation)?;
+        let within = Condition::Compare(Comparison {
+            attribute: comparison.attribute[1..].to_vec(),
+            ..comparison.clone()
+        });
+        let theirs = &link.related.other.stored.definition;
+        let readable = |name: &str| link.related.readable.allows(name);
+        let filter = Filter::compile(&within, theirs, &readable, self)?;
+        Ok(Lookup { link, filter })
+    }
+}
+
 impl Relations for Tables<'_> {
     fn join(
         &self,
@@ -155,6 +180,43 @@ impl Relations for Tables<'_> {
             by_element: link.from_by_element,
             values: Arc::new(found_values),
         })
+    }
+}
+
+/// A condition on related records that is checked for the few records that the other conditions leave, instead of
+/// finding all related records that match.
+#[derive(Debug, Clone)]
+pub(crate) struct Lookup {
+    link: Link,
+    filter: Filter,
+}
+
+impl Lookup {
+    /// The records that are related to one that matches.
+    ///
+    /// # Errors
+    ///
+    /// As [`Link::look_up`].
+    pub(crate) fn retain(
+        &self,
+        snapshot: &Snapshot,
+        found: Vec<Found>,
+    ) -> Result<Vec<Found>, Error> {
+        let by_record: Vec<Vec<Vec<u8>>> = found
+            .iter()
+            .map(|found| self.link.values_of(found))
+            .collect();
+        let wanted: BTreeSet<Vec<u8>> = by_record.iter().flatten().cloned().collect();
+        let related = self
+            .link
+            .look_up(snapshot, wanted, &mut Budget::new(snapshot))?;
+        let passes = |value: &Vec<u8>| {
+            let mut related = related.get(value).into_iter().flatten();
+            related.any(|related| self.filter.matches(&*related.document))
+        };
+        let pairs = found.into_iter().zip(by_record);
+        let kept = pairs.filter(|(_, values)| values.iter().any(passes));
+        Ok(kept.map(|(found, _)| found).collect())
     }
 }
 

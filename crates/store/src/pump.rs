@@ -167,6 +167,11 @@ impl<S: Source> Stream for Pump<S> {
     }
 }
 
+/// The next item of a stream.
+pub(crate) async fn next<T>(stream: &mut (impl Stream<Item = T> + Unpin)) -> Option<T> {
+    std::future::poll_fn(|cx| Pin::new(&mut *stream).poll_next(cx)).await
+}
+
 /// Runs one piece of work on a query thread.
 pub(crate) async fn run<T: Send + 'static>(
     pool: &Pool,

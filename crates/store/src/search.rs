@@ -140,7 +140,8 @@ impl Search {
         explain::explain(snapshot.view(), &self.query, &plan)
     }
 
-    /// The condition, once the query has begun, its relationships resolved.
+    /// The condition, once the query has begun, its relationships resolved; without those that are looked up
+    /// record by record.
     pub(crate) fn filter(&self) -> Option<&Filter> {
         match &self.state {
             State::Scanning(plan, _) | State::Sorting(plan, ..) => plan.filter.as_ref(),
@@ -158,7 +159,7 @@ impl Search {
         self.plan(&snapshot)?;
         let found = snapshot.view().record(&order::encode_key(key)?)?;
         let records = self.finish(&snapshot, found.into_iter().collect());
-        self.table.database().counts.add(snapshot.counters());
+        self.table.count_query(snapshot.counters());
         Ok(records?.pop())
     }
 
@@ -204,12 +205,12 @@ impl Search {
                 let wanted = self.offset.saturating_add(self.limit);
                 let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
                 let piece = position.advance(snapshot.view(), plan, wanted)?;
-                out.extend(piece.found);
+                out.extend(plan.look_up(snapshot, piece.found)?);
                 Ok(piece.done)
             }
             State::Sorting(plan, position, sorter) => {
                 let piece = position.advance(snapshot.view(), plan, usize::MAX)?;
-                sorter.extend(snapshot, &piece.found)?;
+                sorter.extend(snapshot, &plan.look_up(snapshot, piece.found)?)?;
                 if piece.done {
                     let sorter = std::mem::take(sorter);
                     self.state = State::Sorted(sorter.finish().into_iter());
@@ -274,7 +275,7 @@ impl Source for Search {
 impl Drop for Search {
     fn drop(&mut self) {
         if let Some(snapshot) = &self.snapshot {
-            self.table.database().counts.add(snapshot.counters());
+            self.table.count_query(snapshot.counters());
         }
     }
 }
@@ -286,5 +287,15 @@ pub(crate) fn record(found: Found, readable: &Readable) -> Result<Record, Error>
         version: found.header.version,
         expires_at: found.header.expires_at,
         body: readable.restrict(Body::Document(found.document)),
+    })
+}
+
+/// A record as the store itself sees it.
+pub(crate) fn whole(found: Found) -> Result<Record, Error> {
+    Ok(Record {
+        key: Some(found.key()?),
+        version: found.header.version,
+        expires_at: found.header.expires_at,
+        body: Body::Document(found.document),
     })
 }

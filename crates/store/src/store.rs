@@ -10,11 +10,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use base::VersionClock;
 use resource::{
-    Answer, Catalog, Context, Error, Hub, Resource, TableDefinition, TableStatistics, Write,
-    Written,
+    Answer, Attribute, Catalog, Context, Error, Hub, Resource, TableDefinition, TableStatistics,
+    Write, Written,
 };
 use tokio::sync::oneshot;
 
+use crate::cache::{CacheLifetime, CachedTable, Source};
 use crate::computed::ComputeFunction;
 use crate::config::StoreConfig;
 use crate::database::{Common, Database, QueryCounts};
@@ -24,6 +25,7 @@ use crate::error::{EngineError, StoreError};
 use crate::measure::DatabaseStatistics;
 use crate::pool::Pool;
 use crate::prepare::prepare;
+use crate::statistics::IndexProgress;
 use crate::stored_table::StoredTable;
 use crate::structure::{Alteration, missing_table};
 use crate::table::{Table, commit};
@@ -199,6 +201,42 @@ impl Store {
             .map_err(|_| Error::unavailable(format!("database '{database}' is closed")))
     }
 
+    /// Adds an attribute to a table (`operations-api.md` §4). Records that have a value of that name get their index
+    /// entries as after [`ensure`](Self::ensure).
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database or table, 400 for an attribute that is there already or breaks a rule.
+    pub async fn create_attribute(
+        &self,
+        database: &str,
+        table: &str,
+        attribute: Attribute,
+    ) -> Result<(), Error> {
+        let alteration = Alteration::AddAttribute(table.to_owned(), Box::new(attribute));
+        alter(&*self.database(database)?, alteration)
+            .await
+            .map(drop)
+    }
+
+    /// Takes an attribute and its index from a table. The values that records hold stay, as for an attribute that a
+    /// schema file declares no longer.
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database, table or attribute, 400 for the primary key.
+    pub async fn drop_attribute(
+        &self,
+        database: &str,
+        table: &str,
+        attribute: &str,
+    ) -> Result<(), Error> {
+        let alteration = Alteration::RemoveAttribute(table.to_owned(), attribute.to_owned());
+        alter(&*self.database(database)?, alteration)
+            .await
+            .map(drop)
+    }
+
     /// Registers the function of a computed attribute (`@computed` without `from`, `schema-and-storage.md` §10).
     ///
     /// Until then the attribute is absent; when it is indexed, writes to the table and queries that need the index
@@ -242,6 +280,40 @@ impl Store {
             .map(drop)
     }
 
+    /// A table as the cache of a source (`schema-and-storage.md` §12). Reads and writes that are to reach the source
+    /// go through what this answers; export it in place of the table.
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database or table; 400 when the table has a source already.
+    pub fn sourced_from(
+        &self,
+        database: &str,
+        table: &str,
+        source: Arc<dyn Source>,
+        lifetime: CacheLifetime,
+    ) -> Result<Arc<CachedTable>, Error> {
+        let tables = self.database(database)?.tables.load_full();
+        let known = tables
+            .get(table)
+            .ok_or_else(|| missing_table(database, table))?;
+        if !known.claim_source() {
+            return Err(Error::bad_request(
+                "Can not have multiple canonical (non-intermediate) sources",
+            ));
+        }
+        Ok(CachedTable::new(Arc::clone(known), source, lifetime))
+    }
+
+    /// The indexes of a database that are being built, and how far they are.
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database.
+    pub fn index_progress(&self, database: &str) -> Result<Vec<IndexProgress>, Error> {
+        statistics::index_progress(&*self.database(database)?)
+    }
+
     /// What the queries of a database have read, those that ended. A query that an index answers reads no more than
     /// it returns.
     ///
@@ -264,7 +336,7 @@ impl Store {
     }
 
     /// Writes a compacted copy of a database, consistent as of now, while it is in use. The copy can be opened as
-    /// a database of that name elsewhere.
+    /// a database of that name elsewhere. Contents of type `Blob` that are in files are not part of it.
     ///
     /// # Errors
     ///
@@ -409,6 +481,7 @@ impl Shared {
         lock.push("-lock");
         std::fs::remove_file(&path)
             .map_err(|error| Error::internal(format!("cannot remove {name}: {error}")))?;
+        database.blobs.remove_all();
         // The engine makes it again when it is missing.
         drop(std::fs::remove_file(lock));
         Ok(())

@@ -25,6 +25,8 @@ pub(crate) enum IndexState {
     Building {
         /// `None`: not begun.
         after: Option<Vec<u8>>,
+        /// How many records that were.
+        built: u64,
     },
 }
 
@@ -62,8 +64,9 @@ impl StoredTable {
             let mut map = Map::new();
             map.insert("id", i64::from(index.id));
             map.insert("attribute", index.attribute.as_str());
-            if let IndexState::Building { after } = &index.state {
+            if let IndexState::Building { after, built } = &index.state {
                 map.insert("building", after.as_deref().map_or(Value::Null, hex));
+                map.insert("built", *built);
             }
             if !index.sorts {
                 map.insert("sorts", false);
@@ -117,15 +120,18 @@ fn decode_table(value: &Value) -> Option<StoredTable> {
 
 fn decode_index(value: &Value) -> Option<Index> {
     let map = value.as_map()?;
+    let built = map.get("built").and_then(Value::as_i64);
+    let built = built.map_or(0, i64::unsigned_abs);
     Some(Index {
         id: u32::try_from(map.get("id")?.as_i64()?).ok()?,
         attribute: map.get("attribute")?.as_str()?.to_owned(),
         sorts: map.get("sorts").is_none(),
         state: match map.get("building") {
             None => IndexState::Ready,
-            Some(Value::Null) => IndexState::Building { after: None },
+            Some(Value::Null) => IndexState::Building { after: None, built },
             Some(after) => IndexState::Building {
                 after: Some(unhex(after.as_str()?)?),
+                built,
             },
         },
     })
@@ -508,6 +514,7 @@ mod tests {
                     attribute: "tags".into(),
                     state: IndexState::Building {
                         after: Some(vec![0, 255]),
+                        built: 7,
                     },
                     sorts: true,
                 },
@@ -547,6 +554,7 @@ mod tests {
             correlation_data: Some(Bytes::from_static(b"\x00\x01")),
             user_properties: vec![("k".into(), "v".into()), ("k".into(), "w".into())],
             qos: Some(1),
+            receipt: Some(u64::MAX),
         };
         let wrapped = message::wrap(&Value::from("hi"), Some(&properties));
         assert_eq!(

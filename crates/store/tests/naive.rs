@@ -31,6 +31,10 @@ const QUERIES_A_STATE: u64 = 60;
 /// Changes of the data before a new store is made.
 const STATES_A_STORE: u64 = 25;
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the size of a test is no setting of the program"
+)]
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }

@@ -13,6 +13,10 @@ use support::{Fixture, all, any, compare, internal, json, keys, matching, search
 const READING: &str = "type Reading @table { id: Int @primaryKey, sensor: Int @indexed, at: Int @indexed, kind: String @indexed, note: String }";
 
 /// Records of the large table; a million take a minute, so a smaller number stands in by default.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the size of a test is no setting of the program"
+)]
 fn record_count() -> i64 {
     let wanted = std::env::var("MOTET_TEST_RECORDS").ok();
     wanted.map_or(20_000, |count| {
@@ -239,6 +243,21 @@ async fn s15_2_a_scan_without_an_index_is_allowed_up_to_a_bound() {
         keys(&table, Query::default()).await.len(),
         101,
         "no condition, no search"
+    );
+}
+
+#[tokio::test]
+async fn a_list_of_values_has_a_bound() {
+    let fixture = Fixture::new();
+    let table = readings(&fixture, 10).await;
+    let list = |count| Value::Array((0..count).map(Value::Int).collect());
+    let query = |count| matching(compare("sensor", Comparator::In, list(count)));
+    assert_eq!(keys(&table, query(10_000)).await.len(), 10);
+    let error = search(&table, query(10_001)).await.unwrap_err();
+    assert_eq!(error.status(), 400);
+    assert_eq!(
+        error.message(),
+        "'in' takes 10000 values at most for sensor"
     );
 }
 

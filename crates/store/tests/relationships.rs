@@ -491,6 +491,32 @@ async fn related_records_are_read_once_for_many_results() {
 }
 
 #[tokio::test]
+async fn a_condition_on_related_records_is_checked_for_the_few_that_others_leave() {
+    let library = library_with(Fixture::with(|config| config.max_join_rows = 2)).await;
+    let counts = || library.fixture.store.query_counts("data").unwrap();
+    let before = counts();
+    // Alone it leads to more records than may be held.
+    let others = along("tags.rank", Comparator::GreaterThan, 0_i64);
+    let query = matching(all(vec![
+        others,
+        compare("title", Comparator::Equals, "Robots"),
+        along("author.name", Comparator::NotEqual, "Lem"),
+    ]));
+    assert_eq!(keys(&library.book, query.clone()).await, ["11"]);
+    let read = counts().records - before.records;
+    assert_eq!(read, 3, "the book, its tag and its author");
+    let explained = library
+        .book
+        .explain(&Target::query(query), &internal())
+        .await
+        .unwrap();
+    let conditions = explained.as_map().unwrap().get("conditions").unwrap();
+    let first =
+        String::from_utf8(resource::json::to_vec(&conditions.as_array().unwrap()[0])).unwrap();
+    assert!(first.starts_with(r#"{"attribute":"title""#), "{first}");
+}
+
+#[tokio::test]
 async fn a_relationship_to_more_records_than_may_be_held_is_refused() {
     let library = library_with(Fixture::with(|config| config.max_join_rows = 2)).await;
     let query = matching(along("tags.rank", Comparator::GreaterThan, 0_i64));

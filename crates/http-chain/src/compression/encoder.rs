@@ -25,26 +25,22 @@ enum Kind {
 }
 
 impl Encoder {
-    /// Opens an encoder for a body of `length` bytes, `None` for a stream.
-    pub(super) fn new(coding: ContentCoding, length: Option<u64>) -> Self {
-        // Levels by measurement: fast enough for answers made on the fly. A stream of query results
-        // gets brotli 2, which it usually repays with the similarity of its rows.
-        let brotli_level = if length.is_some_and(|length| length <= LARGE_BYTES) {
-            1
-        } else {
-            2
+    /// Opens an encoder for a body of `length` bytes, `None` for a stream. `level` is brought into the range
+    /// of the coding.
+    pub(super) fn new(coding: ContentCoding, level: Option<u8>, length: Option<u64>) -> Self {
+        let level = level.map_or_else(|| fast_level(coding, length), i32::from);
+        let (lowest, highest) = match coding {
+            ContentCoding::Br => (0, 11),
+            ContentCoding::Zstd => (1, 22),
+            ContentCoding::Gzip | ContentCoding::Deflate => (0, 9),
         };
+        let level = Level::Precise(level.clamp(lowest, highest));
         let sink = Vec::new();
         Self(match coding {
-            ContentCoding::Br => Kind::Br(Box::new(BrotliEncoder::with_quality(
-                sink,
-                Level::Precise(brotli_level),
-            ))),
-            ContentCoding::Zstd => Kind::Zstd(ZstdEncoder::with_quality(sink, Level::Precise(1))),
-            ContentCoding::Gzip => Kind::Gzip(GzipEncoder::with_quality(sink, Level::Precise(2))),
-            ContentCoding::Deflate => {
-                Kind::Deflate(ZlibEncoder::with_quality(sink, Level::Precise(2)))
-            }
+            ContentCoding::Br => Kind::Br(Box::new(BrotliEncoder::with_quality(sink, level))),
+            ContentCoding::Zstd => Kind::Zstd(ZstdEncoder::with_quality(sink, level)),
+            ContentCoding::Gzip => Kind::Gzip(GzipEncoder::with_quality(sink, level)),
+            ContentCoding::Deflate => Kind::Deflate(ZlibEncoder::with_quality(sink, level)),
         })
     }
 
@@ -98,6 +94,17 @@ impl Encoder {
             Kind::Gzip(encoder) => encoder,
             Kind::Deflate(encoder) => encoder,
         })
+    }
+}
+
+/// Levels by measurement: fast enough for answers made on the fly. A stream of query results gets brotli 2,
+/// which it usually repays with the similarity of its rows.
+fn fast_level(coding: ContentCoding, length: Option<u64>) -> i32 {
+    match coding {
+        ContentCoding::Br if length.is_some_and(|length| length <= LARGE_BYTES) => 1,
+        ContentCoding::Br => 2,
+        ContentCoding::Zstd => 1,
+        ContentCoding::Gzip | ContentCoding::Deflate => 2,
     }
 }
 

@@ -55,8 +55,14 @@ pub struct CompressionConfig {
     /// (`http.compressionThreshold`).
     pub threshold_bytes: u64,
     /// Codings to offer; the order breaks ties between those a client likes equally, except that zstd
-    /// goes first for known lengths above 16 KiB. Default: br, zstd, gzip, deflate.
+    /// goes first for known lengths above 16 KiB. Default: br, gzip (`http.compressionEncodings`).
     pub codings: Vec<ContentCoding>,
+    /// Level of every coding, brought into the range that the coding has (br 0-11, zstd 1-22, gzip and
+    /// deflate 0-9). Default: none, a fast one for each (`http.compressionLevel`).
+    pub level: Option<u8>,
+    /// Compresses event streams, too. Each event is flushed by itself, but some proxies hold back what is
+    /// compressed. Default: off.
+    pub event_streams: bool,
     /// Streams that may be compressed at the same time; further ones are sent as they are. An open
     /// encoder holds 134-840 KiB. Default: 256.
     pub max_open_encoders: usize,
@@ -66,7 +72,9 @@ impl Default for CompressionConfig {
     fn default() -> Self {
         Self {
             threshold_bytes: 1200,
-            codings: ContentCoding::ALL.to_vec(),
+            codings: vec![ContentCoding::Br, ContentCoding::Gzip],
+            level: None,
+            event_streams: false,
             max_open_encoders: 256,
         }
     }
@@ -74,7 +82,7 @@ impl Default for CompressionConfig {
 
 /// Compresses responses for clients that accept it.
 ///
-/// Never: event streams (`text/event-stream`), 1xx, 204, 206, 304 and `HEAD`, what is encoded or
+/// Never: event streams (`text/event-stream`) unless configured, 1xx, 204, 206, 304 and `HEAD`, what is encoded or
 /// `no-transform` already, and media types that are compressed by nature. `ETag` stays as it is: it
 /// names the version of a record and not the bytes of one encoding, so conditions work whatever the
 /// client accepts; only beside `Accept-Ranges`, where it would vouch for bytes, it becomes weak.
@@ -99,7 +107,7 @@ impl Compression {
         let body = response.take_body();
         let encoded = match body {
             Body::Full(bytes) if bytes.len() <= ONE_SHOT_BYTES => {
-                match encode_at_once(coding, &bytes) {
+                match encode_at_once(coding, self.config.level, &bytes) {
                     // Random bytes grow: then the original is the better answer.
                     Some(encoded) if encoded.len() < bytes.len() => Body::Full(encoded),
                     _ => return response.set_body(bytes),
@@ -107,7 +115,9 @@ impl Compression {
             }
             body => {
                 match OpenEncoder::try_new(&self.open_encoders, self.config.max_open_encoders) {
-                    Some(open) => Body::new(EncodedBody::new(body, coding, open)),
+                    Some(open) => {
+                        Body::new(EncodedBody::new(body, coding, self.config.level, open))
+                    }
                     None => return response.set_body(body),
                 }
             }
@@ -128,7 +138,10 @@ impl Compression {
 
 impl Gate for Compression {
     fn leave(&self, exchange: &Exchange, response: &mut Response) {
-        if self.config.threshold_bytes == 0 || !is_encodable(response) {
+        if self.config.threshold_bytes == 0
+            || !is_encodable(response)
+            || (is_event_stream(response.headers()) && !self.config.event_streams)
+        {
             return;
         }
         // Also when this response is not compressed: the answer to another client would be.
@@ -187,8 +200,15 @@ fn is_compressible_type(headers: &HeaderMap) -> bool {
             essence == "image/svg+xml" || essence == "image/x-icon" || essence == "image/bmp"
         }
         "video" | "audio" => false,
-        _ => essence != "text/event-stream" && !COMPRESSED_TYPES.contains(&&*essence),
+        _ => !COMPRESSED_TYPES.contains(&&*essence),
     }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let essence = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok()?.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
 /// The length before compression, of the body or of the one that `HEAD` leaves out.
@@ -229,8 +249,8 @@ fn hide_length(response: &mut Response) {
     >()));
 }
 
-fn encode_at_once(coding: ContentCoding, bytes: &Bytes) -> Option<Bytes> {
-    let mut encoder = Encoder::new(coding, Some(bytes.len() as u64));
+fn encode_at_once(coding: ContentCoding, level: Option<u8>, bytes: &Bytes) -> Option<Bytes> {
+    let mut encoder = Encoder::new(coding, level, Some(bytes.len() as u64));
     let encoded = encoder.write(bytes).and_then(|()| encoder.finish());
     match encoded {
         Ok(()) => Some(encoder.take()),

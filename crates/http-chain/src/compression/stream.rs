@@ -64,9 +64,14 @@ enum State {
 }
 
 impl EncodedBody {
-    pub(super) fn new(source: Body, coding: ContentCoding, place: OpenEncoder) -> Self {
+    pub(super) fn new(
+        source: Body,
+        coding: ContentCoding,
+        level: Option<u8>,
+        place: OpenEncoder,
+    ) -> Self {
         Self {
-            encoder: Encoder::new(coding, source.known_length()),
+            encoder: Encoder::new(coding, level, source.known_length()),
             source,
             unread: Bytes::new(),
             is_unflushed: false,

@@ -102,8 +102,22 @@ pub enum RouteError {
 #[derive(Default)]
 pub struct Router {
     root: Node,
+    /// All routes, for a router that takes them over.
+    routes: Vec<(Option<Method>, String, Arc<dyn Endpoint>)>,
     answers_options: bool,
+    not_found: Option<Arc<dyn Endpoint>>,
+    method_not_allowed: Option<Arc<dyn Endpoint>>,
 }
+
+/// The methods that the patterns matching this path have, sorted: in the extensions of the request that the
+/// endpoint for [other methods](Router::method_not_allowed) gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedMethods(pub Vec<Method>);
+
+/// The pattern whose endpoint answered, in the extensions of the response: a label of bounded cardinality
+/// for metrics. See [`Response::route`].
+#[derive(Debug, Clone)]
+pub(crate) struct AnsweredBy(pub(crate) Arc<str>);
 
 impl Router {
     /// A router without routes.
@@ -147,6 +161,39 @@ impl Router {
         self
     }
 
+    /// Answers what no pattern matches, which is otherwise handed back to the chain.
+    #[must_use]
+    pub fn not_found(mut self, endpoint: impl Endpoint + 'static) -> Self {
+        self.not_found = Some(Arc::new(endpoint));
+        self
+    }
+
+    /// Answers what some pattern matches, but not with this method. The request has [`AllowedMethods`];
+    /// `Allow` is added unless the answer has it.
+    #[must_use]
+    pub fn method_not_allowed(mut self, endpoint: impl Endpoint + 'static) -> Self {
+        self.method_not_allowed = Some(Arc::new(endpoint));
+        self
+    }
+
+    /// Takes over the routes of `other` under `prefix`, which may have parameters. What `other` does besides
+    /// (404, 405, `OPTIONS`) is not taken over.
+    ///
+    /// # Errors
+    ///
+    /// As [`on`](Self::on); the routes before the refused one are then registered.
+    pub fn nest(&mut self, prefix: &str, other: Self) -> Result<&mut Self, RouteError> {
+        for (method, pattern, endpoint) in other.routes {
+            let pattern = format!(
+                "{}/{}",
+                prefix.trim_end_matches('/'),
+                pattern.trim_start_matches('/')
+            );
+            self.register(method, &pattern, endpoint)?;
+        }
+        Ok(self)
+    }
+
     fn register(
         &mut self,
         method: Option<Method>,
@@ -160,17 +207,37 @@ impl Router {
         let shown = method
             .as_ref()
             .map_or_else(|| "any method".to_owned(), Method::to_string);
-        let is_new = self.root.insert(parsed, method, endpoint);
+        let is_new = self
+            .root
+            .insert(parsed, method.clone(), Arc::clone(&endpoint));
         if !is_new {
             return Err(RouteError::Duplicate {
                 pattern: pattern.to_owned(),
                 method: shown,
             });
         }
+        self.routes.push((method, pattern.to_owned(), endpoint));
         Ok(self)
     }
 
-    fn method_not_allowed(&self, method: &Method, mut allowed: Vec<Method>) -> Response {
+    async fn answer_other_method(&self, mut request: Request, allowed: Vec<Method>) -> Response {
+        let allowed = self.completed(allowed);
+        let is_auto_options = self.answers_options && *request.method() == Method::OPTIONS;
+        let Some(endpoint) = self
+            .method_not_allowed
+            .as_ref()
+            .filter(|_| !is_auto_options)
+        else {
+            return plain_answer(is_auto_options, &allowed);
+        };
+        let field = allow_field(&allowed);
+        request.extensions_mut().insert(AllowedMethods(allowed));
+        let mut response = endpoint.call(request).await;
+        response.headers_mut().entry(header::ALLOW).or_insert(field);
+        response
+    }
+
+    fn completed(&self, mut allowed: Vec<Method>) -> Vec<Method> {
         if self.answers_options {
             allowed.push(Method::OPTIONS);
         }
@@ -179,24 +246,26 @@ impl Router {
         }
         allowed.sort_by(|a, b| a.as_str().cmp(b.as_str()));
         allowed.dedup();
-        let list = allowed
-            .iter()
-            .map(Method::as_str)
-            .collect::<Vec<_>>()
-            .join(", ");
-        let (status, text) = match self.answers_options && *method == Method::OPTIONS {
-            true => (StatusCode::NO_CONTENT, ""),
-            false => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed\n"),
-        };
-        // Methods are tokens, and a list of tokens is a valid field value.
-        let allow = HeaderValue::try_from(list).unwrap_or(HeaderValue::from_static(""));
-        let response = if text.is_empty() {
-            Response::new(status)
-        } else {
-            Response::text(status, text)
-        };
-        response.with_header(header::ALLOW, allow)
+        allowed
     }
+}
+
+fn allow_field(allowed: &[Method]) -> HeaderValue {
+    let list = allowed
+        .iter()
+        .map(Method::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    // Methods are tokens, and a list of tokens is a valid field value.
+    HeaderValue::try_from(list).unwrap_or(HeaderValue::from_static(""))
+}
+
+fn plain_answer(is_auto_options: bool, allowed: &[Method]) -> Response {
+    let response = match is_auto_options {
+        true => Response::new(StatusCode::NO_CONTENT),
+        false => Response::text(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed\n"),
+    };
+    response.with_header(header::ALLOW, allow_field(allowed))
 }
 
 impl Handler for Router {
@@ -214,14 +283,23 @@ impl Handler for Router {
         }
         match self.root.find(request.pathname(), request.method()) {
             Found::Endpoint { endpoint, matched } => {
+                let label = AnsweredBy(Arc::clone(&matched.pattern));
                 request.extensions_mut().insert(matched);
-                Box::pin(async move { ControlFlow::Break(endpoint.call(request).await) })
+                Box::pin(async move {
+                    let mut response = endpoint.call(request).await;
+                    response.extensions_mut().insert(label);
+                    ControlFlow::Break(response)
+                })
             }
-            Found::OtherMethods(allowed) => {
-                let response = self.method_not_allowed(request.method(), allowed);
-                Box::pin(std::future::ready(ControlFlow::Break(response)))
-            }
-            Found::Nothing => Box::pin(std::future::ready(ControlFlow::Continue(request))),
+            Found::OtherMethods(allowed) => Box::pin(async move {
+                ControlFlow::Break(self.answer_other_method(request, allowed).await)
+            }),
+            Found::Nothing => match &self.not_found {
+                Some(endpoint) => {
+                    Box::pin(async move { ControlFlow::Break(endpoint.call(request).await) })
+                }
+                None => Box::pin(std::future::ready(ControlFlow::Continue(request))),
+            },
         }
     }
 }

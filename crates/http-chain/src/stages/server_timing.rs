@@ -4,13 +4,14 @@ use http::HeaderValue;
 use http::header::HeaderName;
 
 use crate::exchange::Exchange;
-use crate::response::Response;
+use crate::response::{CacheMiss, Response};
 use crate::stage::Gate;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Adds the milliseconds until the head of the response, as `hdb;dur=12.34`, to what handlers measured
-/// themselves. It can reveal timing to an attacker; leave the stage out where that matters.
+/// themselves, and `miss` if the response is a [`CacheMiss`]. It can reveal timing to an attacker; leave the
+/// stage out where that matters (`http.serverTiming`).
 ///
 /// Place: around the handlers to be measured.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +43,11 @@ impl ServerTiming {
 impl Gate for ServerTiming {
     fn leave(&self, exchange: &Exchange, response: &mut Response) {
         let millis = exchange.elapsed().as_secs_f64() * 1000.0;
-        let text = format!("{};dur={millis:.*}", self.metric, self.decimals);
+        let miss = match response.extensions().get::<CacheMiss>() {
+            Some(CacheMiss) => ", miss",
+            None => "",
+        };
+        let text = format!("{};dur={millis:.*}{miss}", self.metric, self.decimals);
         if let Ok(value) = HeaderValue::try_from(text) {
             response.headers_mut().append(SERVER_TIMING, value);
         }

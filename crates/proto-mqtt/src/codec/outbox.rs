@@ -43,6 +43,15 @@ impl Outbox {
         &mut self.tail
     }
 
+    /// Moves everything out of `other`, behind what is here.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        for chunk in std::mem::take(&mut other.chunks) {
+            self.push(&chunk);
+        }
+        other.chunk_bytes = 0;
+        self.push(&other.tail.split().freeze());
+    }
+
     /// Appends bytes, copying them only if they are few.
     pub(crate) fn push(&mut self, bytes: &Bytes) {
         if bytes.len() <= COPY_AT_MOST {

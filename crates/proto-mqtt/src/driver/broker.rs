@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use base::WorkerId;
 use resource::{Authenticator, Registry};
 
+use super::maintenance::Agenda;
 use super::sessions::{SessionInfo, Sessions, Signal};
+use super::store::{MemorySessions, SessionStore};
 use crate::session::Counters;
 use crate::{CloseCause, ConfigError, MqttConfig};
 
@@ -17,12 +19,16 @@ pub struct Broker {
     pub(super) authenticator: Arc<dyn Authenticator>,
     pub(super) config: Arc<MqttConfig>,
     pub(super) sessions: Sessions,
+    /// Sessions that outlive their connection, and Wills.
+    pub(super) store: Arc<dyn SessionStore>,
+    pub(super) agenda: Agenda,
     /// One a worker, so that no two threads write the same cache line.
     totals: Vec<Totals>,
 }
 
 impl Broker {
-    /// A broker for connections on that many workers.
+    /// A broker for connections on that many workers. Sessions outlive their connections, but not the process;
+    /// see [`with_store`](Self::with_store).
     ///
     /// # Errors
     ///
@@ -33,12 +39,30 @@ impl Broker {
         config: MqttConfig,
         workers: usize,
     ) -> Result<Arc<Self>, ConfigError> {
+        let store = Arc::new(MemorySessions::default());
+        Self::with_store(registry, authenticator, config, workers, store)
+    }
+
+    /// A broker that keeps sessions and Wills in `store`. Its [`maintain`](Self::maintain) must run.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if a setting cannot work.
+    pub fn with_store(
+        registry: Arc<Registry>,
+        authenticator: Arc<dyn Authenticator>,
+        config: MqttConfig,
+        workers: usize,
+        store: Arc<dyn SessionStore>,
+    ) -> Result<Arc<Self>, ConfigError> {
         config.check()?;
         Ok(Arc::new(Self {
             registry,
             authenticator,
             config: Arc::new(config),
             sessions: Sessions::default(),
+            store,
+            agenda: Agenda::default(),
             totals: (0..workers.max(1)).map(|_| Totals::default()).collect(),
         }))
     }

@@ -10,19 +10,23 @@ use base::{ConnInfo, Io, Shutdown};
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesOrdered, SelectAll};
 use resource::{
-    Action as Permission, Caller, Context, ErrorKind, IdentityChanges, Protocol, Resource,
+    Action as Permission, Caller, Context, Error, ErrorKind, IdentityChanges, Protocol, Resource,
 };
 use tokio::time::sleep_until;
 
 use super::Identity;
 use super::broker::Broker;
-use super::feed::{Batch, Feed, FeedHandle, feed};
+use super::feed::{Batch, Feed, FeedHandle, Part, feed};
+use super::maintenance::now_ms;
 use super::operations::{self, Admitted, BoxFuture, Filter, Opened, Published};
+use super::record::SessionRecord;
 use super::sessions::{Claim, Signal, assigned_client_id};
 use super::socket::{Progress, Socket};
 use crate::codec::take_frame;
 use crate::mapping::Publisher;
-use crate::session::{Action, Counters, FilterRequest, PublishRequest, Session, SubscriptionKey};
+use crate::session::{
+    Action, Counters, FilterRequest, PublishRequest, Session, SubscriptionKey, Will,
+};
 use crate::{CloseCause, Refusal};
 
 /// How long the last bytes may take when the peer may be gone, and how long the peer's own are waited for.
@@ -41,6 +45,12 @@ pub(super) struct Connection<I> {
     identity: Identity,
     context: Arc<Context>,
     claim: Option<Claim>,
+    /// What is kept of the session, but for its state.
+    record: SessionRecord,
+    /// The Will that is published later, unless the client comes back.
+    delayed_will: Option<Will>,
+    /// The save that is under way.
+    save: Option<BoxFuture<Result<(), Error>>>,
     /// The one operation that holds up further packets.
     operation: Option<BoxFuture<Done>>,
     /// A SUBSCRIBE that waits until everything published before it is committed, so that it sees it.
@@ -69,8 +79,9 @@ struct Subscribed {
 
 /// How an operation ended.
 enum Done {
-    Admitted(Result<Admitted, Refusal>),
+    Admitted(Result<Box<Admitted>, Refusal>),
     Subscribed(Vec<Result<Opened, Refusal>>),
+    Resumed(Vec<Result<Opened, SubscriptionKey>>),
 }
 
 /// What the loop woke up for.
@@ -79,6 +90,7 @@ enum Wake {
     Signal(Signal),
     IdentitiesChanged,
     Done(Done),
+    Saved(Result<(), Error>),
     Published(Published),
     Batch(Batch),
     Socket(std::io::Result<Progress>),
@@ -97,6 +109,9 @@ impl<I: Io> Connection<I> {
             broker,
             identity,
             claim: None,
+            record: SessionRecord::default(),
+            delayed_will: None,
+            save: None,
             operation: None,
             subscribe_next: None,
             publishes: FuturesOrdered::new(),
@@ -123,6 +138,7 @@ impl<I: Io> Connection<I> {
             let wake = self.wake(&mut shutdown, deadline).await;
             self.handle(wake);
             self.handle_frames();
+            self.start_save();
             self.count();
         }
     }
@@ -138,7 +154,12 @@ impl<I: Io> Connection<I> {
         self.subscriptions.clear();
         self.feeds.clear();
         self.operation = None;
+        let was_kept = self.record.is_kept();
         self.perform_actions();
+        self.record.will = self.delayed_will.take();
+        if was_kept {
+            self.keep().await;
+        }
         // Polled once: the resources have every publication before a successor can send its first.
         let Self {
             mut socket,
@@ -176,6 +197,34 @@ impl<I: Io> Connection<I> {
         cause
     }
 
+    /// Keeps or removes the session while the client identifier is still claimed: whoever comes next finds all that
+    /// the client may send or be sent again.
+    async fn keep(&mut self) {
+        let limit = self.broker.config.close_timeout;
+        let commits = answer(&mut self.publishes, &mut self.session);
+        if tokio::time::timeout(limit, commits).await.is_err() {
+            tracing::warn!(client_id = %self.session.client_id(), "publications were not committed in time");
+        }
+        if let Some(save) = self.save.take()
+            && let Err(error) = save.await
+        {
+            tracing::error!(%error, "a session was not kept");
+        }
+        let now_ms = now_ms();
+        let client_id = Arc::clone(self.session.client_id());
+        self.record.expiry_s = self.session.session_expiry_interval_s();
+        self.record.state = self.session.saved_state(now_ms);
+        self.record.end(now_ms, 0);
+        let kept = match self.record.is_kept() {
+            true => self.save_record().await,
+            false => self.broker.store.remove(&client_id).await,
+        };
+        match kept {
+            Ok(()) => self.broker.agenda.add(self.record.due_ms(), &client_id),
+            Err(error) => tracing::error!(%error, %client_id, "a session was not kept"),
+        }
+    }
+
     /// Waits for the next thing to handle. What comes from inside goes first, the socket after it: so all that
     /// is ready is written together. The outbox is bounded, and what fills it is asked for only while it has room.
     async fn wake(
@@ -189,6 +238,7 @@ impl<I: Io> Connection<I> {
             socket,
             session,
             operation,
+            save,
             publishes,
             feeds,
             claim,
@@ -201,6 +251,7 @@ impl<I: Io> Connection<I> {
             signal = signalled(claim.as_ref()) => Wake::Signal(signal),
             () = changes.next() => Wake::IdentitiesChanged,
             done = operate(operation) => Wake::Done(done),
+            saved = operate(save) => Wake::Saved(saved),
             Some(published) = publishes.next() => Wake::Published(published),
             Some(batch) = feeds.next(), if wants_publications => Wake::Batch(batch),
             moved = poll_fn(|cx| socket.poll(cx, session.outbox(), may_read)) => Wake::Socket(moved),
@@ -217,8 +268,15 @@ impl<I: Io> Connection<I> {
                 self.operation = None;
                 self.handle_done(done);
             }
+            Wake::Saved(saved) => {
+                self.save = None;
+                self.handle_saved(saved);
+            }
             Wake::Published(published) => handle_published(&mut self.session, published),
-            Wake::Batch((key, Ok(batch))) => self.handle_batch(key, &batch),
+            Wake::Batch((key, Ok(Part::Deliveries(batch)))) => self.handle_batch(key, &batch),
+            Wake::Batch((key, Ok(Part::CaughtUp(covered)))) => {
+                self.session.handle_caught_up(key, covered);
+            }
             Wake::Batch((_, Err(error))) => self.session.close(match error.kind() {
                 ErrorKind::Unavailable => CloseCause::SlowReader(error.to_string()),
                 _ => {
@@ -268,12 +326,16 @@ impl<I: Io> Connection<I> {
                         identity,
                         request,
                     );
-                    self.operation = Some(Box::pin(async { Done::Admitted(admit.await) }));
+                    self.operation = Some(Box::pin(async {
+                        Done::Admitted(admit.await.map(Box::new))
+                    }));
                 }
                 Action::Publish(request) => self.publish(request),
-                Action::PublishWill(request) => {
-                    self.refresh_caller();
-                    self.publish(request);
+                Action::PublishWill(will) => self.publish_will(will),
+                Action::Resume(requests) => {
+                    let (broker, context) = (Arc::clone(&self.broker), Arc::clone(&self.context));
+                    let resume = operations::resume(broker, context, requests);
+                    self.operation = Some(Box::pin(async { Done::Resumed(resume.await) }));
                 }
                 Action::Subscribe(filters) => self.subscribe_next = Some(filters),
                 Action::Unsubscribe(key) => {
@@ -283,6 +345,42 @@ impl<I: Io> Connection<I> {
         }
         if self.publishes.is_empty() {
             self.start_subscribe();
+        }
+    }
+
+    /// Publishes the Will now, or leaves it with the session until its delay is over.
+    fn publish_will(&mut self, will: Will) {
+        if will.delay_s > 0 && self.session.session_expiry_interval_s() > 0 {
+            self.delayed_will = Some(will);
+            return;
+        }
+        self.refresh_caller();
+        self.publish(will.publication);
+    }
+
+    fn start_save(&mut self) {
+        if self.save.is_some() {
+            return;
+        }
+        if let Some(state) = self.session.poll_save(now(), now_ms()) {
+            self.record.state = state;
+            self.save = Some(self.save_record());
+        }
+    }
+
+    fn save_record(&self) -> BoxFuture<Result<(), Error>> {
+        let (broker, record) = (Arc::clone(&self.broker), self.record.encode());
+        let client_id = Arc::clone(self.session.client_id());
+        Box::pin(async move { broker.store.save(&client_id, record).await })
+    }
+
+    fn handle_saved(&mut self, saved: Result<(), Error>) {
+        match saved {
+            Ok(()) => self.session.handle_saved(),
+            Err(error) => {
+                tracing::error!(%error, client_id = %self.session.client_id(), "a session was not kept");
+                self.session.close(CloseCause::SessionNotSaved);
+            }
         }
     }
 
@@ -309,8 +407,17 @@ impl<I: Io> Connection<I> {
 
     fn handle_done(&mut self, done: Done) {
         match done {
-            Done::Admitted(Ok(admitted)) => self.handle_admitted(admitted),
+            Done::Admitted(Ok(admitted)) => self.handle_admitted(*admitted),
             Done::Admitted(Err(refusal)) => self.session.handle_authenticated(Err(refusal), now()),
+            Done::Resumed(results) => {
+                let (opened, dropped): (Vec<_>, Vec<_>) =
+                    results.into_iter().partition(Result::is_ok);
+                let dropped: Vec<_> = dropped.into_iter().filter_map(Result::err).collect();
+                self.session.handle_resumed(&dropped);
+                for opened in opened.into_iter().flatten() {
+                    self.start_feed(opened);
+                }
+            }
             Done::Subscribed(results) => {
                 let (opened, results): (Vec<_>, Vec<_>) = results
                     .into_iter()
@@ -334,6 +441,7 @@ impl<I: Io> Connection<I> {
         context.publisher = Some(Arc::clone(self.session.client_id()));
         self.context = Arc::new(context);
         self.claim = Some(admitted.claim);
+        self.record = admitted.record;
         self.permissions_checked = now();
         self.changes = self.broker.authenticator.changes();
         self.session
@@ -415,10 +523,16 @@ impl<I: Io> Connection<I> {
             .session
             .is_connected()
             .then(|| self.permissions_checked + config.permission_refresh);
-        [self.session.poll_timeout(), stalled, permissions]
-            .into_iter()
-            .flatten()
-            .min()
+        let save = self.save.is_none().then(|| self.session.save_timeout());
+        [
+            self.session.poll_timeout(),
+            stalled,
+            permissions,
+            save.flatten(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn handle_timer(&mut self) {
@@ -518,7 +632,7 @@ async fn signalled(claim: Option<&Claim>) -> Signal {
 }
 
 /// Polls the operation in place; it stays until its result is handled.
-async fn operate(operation: &mut Option<BoxFuture<Done>>) -> Done {
+async fn operate<T>(operation: &mut Option<BoxFuture<T>>) -> T {
     match operation {
         Some(operation) => operation.as_mut().await,
         None => pending().await,

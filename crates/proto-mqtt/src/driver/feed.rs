@@ -4,13 +4,22 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use base::Timestamp;
 use futures_util::Stream;
 use resource::{Delivery, Error, Subscription};
 
 use crate::session::SubscriptionKey;
 
 /// Deliveries that became ready together.
-pub(super) type Batch = (SubscriptionKey, Result<Vec<Arc<Delivery>>, Error>);
+pub(super) type Batch = (SubscriptionKey, Result<Part, Error>);
+
+/// What a feed brings.
+pub(super) enum Part {
+    /// Deliveries in order.
+    Deliveries(Vec<Arc<Delivery>>),
+    /// State or history were delivered up to this place in the log; live events follow.
+    CaughtUp(Timestamp),
+}
 
 /// The stream half; ends when stopped, or after an error.
 pub(super) struct Feed {
@@ -84,12 +93,12 @@ impl Stream for Feed {
 }
 
 impl Shared {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Vec<Arc<Delivery>>, Error>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Part, Error>>> {
         if let Some(replay) = &mut self.replay {
             match std::task::ready!(replay.poll_next(cx)) {
                 // The empty batch marks the end of the state.
                 Ok(batch) if batch.is_empty() || replay.is_live() => self.replay = None,
-                Ok(batch) => return Poll::Ready(Some(Ok(batch))),
+                Ok(batch) => return Poll::Ready(Some(Ok(Part::Deliveries(batch)))),
                 Err(error) => return Poll::Ready(Some(Err(self.end(error)))),
             }
         }
@@ -97,7 +106,8 @@ impl Shared {
             return Poll::Ready(None);
         };
         Poll::Ready(Some(match std::task::ready!(subscription.poll_next(cx)) {
-            Ok(batch) => Ok(batch),
+            Ok(batch) if batch.is_empty() => Ok(Part::CaughtUp(subscription.covered())),
+            Ok(batch) => Ok(Part::Deliveries(batch)),
             Err(error) => Err(self.end(error)),
         }))
     }

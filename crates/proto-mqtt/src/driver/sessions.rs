@@ -64,6 +64,8 @@ impl Control {
 struct Entry {
     info: SessionInfo,
     control: Arc<Control>,
+    /// The server itself holds the identifier for a moment; nobody is connected.
+    is_internal: bool,
 }
 
 type Shard = HashMap<Arc<str>, Entry>;
@@ -85,6 +87,7 @@ impl Sessions {
         let infos = |shard| {
             lock(shard)
                 .values()
+                .filter(|entry| !entry.is_internal)
                 .map(|entry| entry.info.clone())
                 .collect::<Vec<_>>()
         };
@@ -107,7 +110,12 @@ impl Sessions {
     }
 
     /// Takes the identifier if it is free; else the connection that has it, if it is of the same user.
-    fn try_claim(&self, info: &SessionInfo, control: &Arc<Control>) -> Result<(), Earlier> {
+    fn try_claim(
+        &self,
+        info: &SessionInfo,
+        control: &Arc<Control>,
+        is_internal: bool,
+    ) -> Result<(), Earlier> {
         match self
             .shard(&info.client_id)
             .entry(Arc::clone(&info.client_id))
@@ -116,10 +124,13 @@ impl Sessions {
                 vacant.insert(Entry {
                     info: info.clone(),
                     control: Arc::clone(control),
+                    is_internal,
                 });
                 Ok(())
             }
-            MapEntry::Occupied(taken) if taken.get().info.username == info.username => {
+            MapEntry::Occupied(taken)
+                if taken.get().is_internal || taken.get().info.username == info.username =>
+            {
                 Err(Earlier::SameUser(Arc::clone(&taken.get().control)))
             }
             MapEntry::Occupied(_) => Err(Earlier::OtherUser),
@@ -162,7 +173,7 @@ impl Claim {
         let control = Arc::new(Control::default());
         let deadline = Instant::now() + broker.config.take_over_timeout;
         loop {
-            let earlier = match broker.sessions.try_claim(&info, &control) {
+            let earlier = match broker.sessions.try_claim(&info, &control, false) {
                 Ok(()) => {
                     let client_id = info.client_id;
                     return Ok(Self {
@@ -186,6 +197,17 @@ impl Claim {
                 return Err(Refusal::new(ReasonCode::ServerBusy, text));
             }
         }
+    }
+
+    /// Takes the identifier for the server itself, unless somebody has it.
+    pub(super) fn take_if_free(broker: &Arc<Broker>, info: SessionInfo) -> Option<Self> {
+        let control = Arc::new(Control::default());
+        broker.sessions.try_claim(&info, &control, true).ok()?;
+        Some(Self {
+            broker: Arc::clone(broker),
+            client_id: info.client_id,
+            control,
+        })
     }
 
     /// Waits for signals and takes them. Cancel safe.

@@ -119,6 +119,7 @@ impl Publisher {
             },
             publisher: event.publisher.clone(),
             expires_at: time_left.map(|left| now + left),
+            position: (delivery.phase != Phase::Initial).then_some(event.local_time),
         })
     }
 

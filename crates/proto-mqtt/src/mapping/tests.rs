@@ -196,6 +196,7 @@ fn request(payload: &'static str, retain: bool, content_type: Option<&str>) -> P
             ..MessageProperties::default()
         }),
         acknowledgement: None,
+        receipt: None,
     }
 }
 

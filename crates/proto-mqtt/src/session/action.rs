@@ -3,8 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use base::Timestamp;
 use bytes::Bytes;
 use resource::MessageProperties;
+
+use super::SessionState;
 
 use crate::codec::SubscriptionOptions;
 use crate::{PacketId, QoS, Version};
@@ -19,13 +22,46 @@ pub enum Action {
     /// `acknowledgement`. Several may be under way; answers are given in the order of the requests
     /// ([MQTT-4.6.0-2], [MQTT-4.6.0-3]).
     Publish(PublishRequest),
-    /// Publish the Will, with the rights that the user has now; nobody waits for the answer, but a refusal counts.
-    PublishWill(PublishRequest),
+    /// Publish the Will, with the rights that the user has now and when its delay has passed; nobody waits for the
+    /// answer, but a refusal counts.
+    PublishWill(Will),
     /// Subscribe to all of these after everything before has been published, and answer by
     /// [`handle_subscribed`](super::Session::handle_subscribed). Deliveries may start once that was called.
     Subscribe(Vec<FilterRequest>),
     /// Deliver nothing more for this subscription.
     Unsubscribe(SubscriptionKey),
+    /// Open the subscriptions of a session that was resumed, each from its position in the log, and answer by
+    /// [`handle_resumed`](super::Session::handle_resumed) with those that may no longer be read.
+    Resume(Vec<ResumeRequest>),
+}
+
+/// A subscription of a session that was resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumeRequest {
+    /// Key, filter and options.
+    pub filter: FilterRequest,
+    /// Where to replay the log from. `None` before the current state was delivered.
+    pub start: Option<Timestamp>,
+}
+
+/// The number of a QoS 2 publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiptRequest {
+    /// Unique within the session.
+    pub number: u64,
+    /// Its Packet Identifier.
+    pub packet_id: PacketId,
+    /// Where to look whether it was published before a crash; `None` if it cannot have been.
+    pub search: Option<ReceiptSearch>,
+}
+
+/// Publications that may be in the log although the session does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiptSearch {
+    /// Their numbers.
+    pub numbers: std::ops::Range<u64>,
+    /// About when they began to be published, in milliseconds since the epoch.
+    pub since_ms: u64,
 }
 
 /// A CONNECT that needs an answer.
@@ -41,6 +77,17 @@ pub struct AuthenticateRequest {
     pub clean_start: bool,
     /// How long the session is to outlive the connection, in seconds (5.0), or `u32::MAX` for Clean Session 0.
     pub session_expiry_interval_s: u32,
+    /// The Will, to be kept until the connection ends.
+    pub will: Option<Will>,
+}
+
+/// What is published when a connection ends without a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Will {
+    /// The publication.
+    pub publication: PublishRequest,
+    /// Will Delay Interval in seconds: a client that is back by then does not trigger it.
+    pub delay_s: u32,
 }
 
 /// User Name and Password of CONNECT. Debug output hides the password.
@@ -61,10 +108,14 @@ impl fmt::Debug for Login {
 }
 
 /// The good news for an [`AuthenticateRequest`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Admission {
-    /// Whether state of an earlier connection was resumed ([MQTT-3.2.2-3]).
-    pub session_present: bool,
+    /// State of an earlier connection, if it is resumed ([MQTT-3.2.2-3]).
+    pub resumed: Option<Box<SessionState>>,
+    /// How long the session outlives the connection, in seconds; with 0, nothing is kept.
+    pub session_expiry_interval_s: u32,
+    /// Number for the first QoS 2 publication of a session that begins: one that no other session is near.
+    pub first_receipt: u64,
 }
 
 /// A publication by the client, or its Will.
@@ -82,6 +133,8 @@ pub struct PublishRequest {
     pub properties: Arc<MessageProperties>,
     /// What the client waits for; `None` for QoS 0 and the Will.
     pub acknowledgement: Option<Acknowledgement>,
+    /// Of a QoS 2 publication.
+    pub receipt: Option<ReceiptRequest>,
 }
 
 /// The packet that acknowledges a publication.

@@ -18,13 +18,24 @@ impl Session {
         }
         match result {
             Ok(admission) => {
-                let connack = self.connack(admission);
+                let connack = self.connack(&admission);
                 let version = self.v();
-                if self.try_send(|out| encode::connack(version, &connack, out)) {
-                    self.state = State::Connected;
-                    self.last_packet = now;
-                } else {
-                    self.close(CloseCause::AnswerTooLarge);
+                if !self.try_send(|out| encode::connack(version, &connack, out)) {
+                    return self.close(CloseCause::AnswerTooLarge);
+                }
+                self.state = State::Connected;
+                self.last_packet = now;
+                self.client.session_expiry_interval_s = admission.session_expiry_interval_s;
+                self.durable.enabled = admission.session_expiry_interval_s > 0;
+                let taken_up = match &admission.resumed {
+                    Some(state) => self.resume(state),
+                    None => {
+                        self.incoming.begin(admission.first_receipt);
+                        Ok(())
+                    }
+                };
+                if let Err(cause) = taken_up {
+                    self.close(cause);
                 }
             }
             Err(refusal) => self.close(CloseCause::Refused(refusal)),
@@ -76,6 +87,7 @@ impl Session {
                     (false, true) => 0,
                     (false, false) => u32::MAX,
                 },
+                will: self.will.clone(),
             }));
         Ok(())
     }
@@ -102,13 +114,15 @@ impl Session {
         }
     }
 
-    fn connack(&self, admission: Admission) -> ConnAck {
+    fn connack(&self, admission: &Admission) -> ConnAck {
+        let granted = admission.session_expiry_interval_s;
         ConnAck {
-            session_present: admission.session_present,
+            session_present: admission.resumed.is_some(),
             reason: ReasonCode::Success,
             reason_string: None,
-            // Sessions end with their connection: the client is told when it asked for more.
-            session_expiry_interval_s: (self.client.session_expiry_interval_s > 0).then_some(0),
+            // The client is told when it gets less than it asked for.
+            session_expiry_interval_s: (self.client.session_expiry_interval_s != granted)
+                .then_some(granted),
             receive_maximum: Some(self.config.receive_maximum.get()),
             maximum_packet_size: Some(self.config.max_packet_size.get()),
             assigned_client_identifier: self
@@ -161,13 +175,18 @@ fn connack_reason(cause: &CloseCause) -> Option<ReasonCode> {
     }
 }
 
-fn will_request(will: &Will<'_>, body: &Bytes) -> PublishRequest {
-    PublishRequest {
+fn will_request(will: &Will<'_>, body: &Bytes) -> super::Will {
+    let publication = PublishRequest {
         topic: Arc::from(will.topic),
         payload: body.slice_ref(will.payload),
         qos: will.qos,
         retain: will.retain,
         properties: will.properties.to_message_properties(will.qos, body),
         acknowledgement: None,
+        receipt: None,
+    };
+    super::Will {
+        publication,
+        delay_s: will.delay_interval_s,
     }
 }

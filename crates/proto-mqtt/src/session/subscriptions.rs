@@ -4,10 +4,13 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::{Action, FilterRequest, Session, SubscriptionKey};
+use base::Timestamp;
+
+use super::progress::Progress;
+use super::{Action, FilterRequest, SavedSubscription, Session, SubscriptionKey};
 use crate::codec::topic::TopicFilter;
 use crate::codec::{Subscribe, SubscriptionOptions, Unsubscribe, encode};
-use crate::{CloseCause, PacketId, QoS, ReasonCode, Refusal};
+use crate::{CloseCause, PacketId, QoS, ReasonCode, Refusal, RetainHandling};
 
 /// The subscriptions of the session.
 #[derive(Debug, Default)]
@@ -18,8 +21,11 @@ pub(super) struct Subscriptions {
 }
 
 /// One of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Subscribed {
+    pub(super) filter: Arc<str>,
+    retain_handling: RetainHandling,
+    pub(super) progress: Progress,
     pub(super) qos: QoS,
     pub(super) no_local: bool,
     pub(super) retain_as_published: bool,
@@ -31,24 +37,90 @@ impl Subscriptions {
         self.by_key.get(&key)
     }
 
+    pub(super) fn get_mut(&mut self, key: SubscriptionKey) -> Option<&mut Subscribed> {
+        self.by_key.get_mut(&key)
+    }
+
     fn insert(&mut self, request: &FilterRequest, identifier: Option<NonZeroU32>) {
-        let SubscriptionOptions {
-            qos,
-            no_local,
-            retain_as_published,
-            ..
-        } = request.options;
-        self.by_filter
-            .insert(Arc::clone(&request.filter), request.key);
-        self.by_key.insert(
+        // A replacement goes on from where it is.
+        let earlier = self.by_key.remove(&request.key);
+        let progress = earlier.map(|earlier| earlier.progress).unwrap_or_default();
+        self.insert_with(
             request.key,
-            Subscribed {
-                qos,
-                no_local,
-                retain_as_published,
-                identifier,
-            },
+            &request.filter,
+            request.options,
+            identifier,
+            progress,
         );
+    }
+
+    fn insert_with(
+        &mut self,
+        key: SubscriptionKey,
+        filter: &Arc<str>,
+        options: SubscriptionOptions,
+        identifier: Option<NonZeroU32>,
+        progress: Progress,
+    ) {
+        self.by_filter.insert(Arc::clone(filter), key);
+        let subscribed = Subscribed {
+            filter: Arc::clone(filter),
+            retain_handling: options.retain_handling,
+            progress,
+            qos: options.qos,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+            identifier,
+        };
+        self.by_key.insert(key, subscribed);
+    }
+
+    /// Takes up those of an earlier connection.
+    pub(super) fn restore(&mut self, saved: &[SavedSubscription]) {
+        for one in saved {
+            self.last_key = self.last_key.max(one.key);
+            let finished: Vec<Timestamp> = one
+                .finished
+                .iter()
+                .filter_map(|bits| Timestamp::from_bits(*bits))
+                .collect();
+            let progress = Progress::resumed(one.start(), &finished);
+            let key = SubscriptionKey(one.key);
+            self.insert_with(key, &one.filter, one.options, one.identifier, progress);
+        }
+    }
+
+    /// What is to be kept, in the order in which they were made.
+    pub(super) fn save(&self) -> Vec<SavedSubscription> {
+        let mut saved: Vec<_> = self
+            .by_key
+            .iter()
+            .map(|(key, subscribed)| SavedSubscription {
+                key: key.0,
+                filter: Arc::clone(&subscribed.filter),
+                options: SubscriptionOptions {
+                    qos: subscribed.qos,
+                    no_local: subscribed.no_local,
+                    retain_as_published: subscribed.retain_as_published,
+                    retain_handling: subscribed.retain_handling,
+                },
+                identifier: subscribed.identifier,
+                position: subscribed.progress.start().map(Timestamp::to_bits),
+                finished: subscribed
+                    .progress
+                    .finished()
+                    .map(Timestamp::to_bits)
+                    .collect(),
+            })
+            .collect();
+        saved.sort_by_key(|one| one.key);
+        saved
+    }
+
+    pub(super) fn remove_key(&mut self, key: SubscriptionKey) {
+        if let Some(subscribed) = self.by_key.remove(&key) {
+            self.by_filter.remove(&subscribed.filter);
+        }
     }
 
     /// [MQTT-3.10.4-1]: filters are compared character by character.
@@ -90,7 +162,9 @@ impl Session {
             }));
         }
         let (version, packet_id) = (self.v(), pending.packet_id);
-        let sent = self.send_with_text(text.as_deref(), |text, out| {
+        // The subscriptions are durable before SUBACK (D4).
+        self.touch();
+        let sent = self.send_with_text_to(true, text.as_deref(), |text, out| {
             encode::suback(version, packet_id, &reasons, text, out);
         });
         if let Err(cause) = sent {
@@ -183,7 +257,9 @@ impl Session {
                 None => ReasonCode::NoSubscriptionExisted,
             });
         }
-        let (version, packet_id) = (self.v(), unsubscribe.packet_id);
-        self.send(|out| encode::unsuback(version, packet_id, &reasons, out))
+        let packet_id = unsubscribe.packet_id;
+        self.send_saved(true, |version, out| {
+            encode::unsuback(version, packet_id, &reasons, out);
+        })
     }
 }

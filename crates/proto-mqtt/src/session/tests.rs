@@ -92,7 +92,11 @@ impl Client {
     /// The publications that the driver is asked for, as `topic payload`.
     fn published(&mut self) -> Vec<String> {
         let line = |action| match action {
-            Action::Publish(request) | Action::PublishWill(request) => {
+            Action::Publish(request)
+            | Action::PublishWill(Will {
+                publication: request,
+                ..
+            }) => {
                 let payload = String::from_utf8_lossy(&request.payload).into_owned();
                 let retain = if request.retain { "retain " } else { "" };
                 format!("{retain}{} {payload}", request.topic)
@@ -156,6 +160,7 @@ fn message(topic: &'static str, payload: &'static str) -> Publication {
         origin: Origin::Message,
         publisher: None,
         expires_at: None,
+        position: None,
     }
 }
 

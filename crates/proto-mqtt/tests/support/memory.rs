@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex};
 use base::{ConnInfo, Shutdown, Timestamp, VersionClock, WorkerId};
 use bytes::BytesMut;
 use futures_util::stream;
-use proto_mqtt::{Broker, CloseCause, Identity, MqttConfig, Version, serve};
+use proto_mqtt::{
+    Broker, CloseCause, Identity, MemorySessions, MqttConfig, SessionStore, Version, serve,
+};
 use resource::{
     Action, Answer, Authenticator, Body, Caller, Context, Credentials, Delivery, Error, Event,
     EventKind, Exposure, Hub, IdentityChanges, Key, Methods, Permissions, Phase, Registry,
@@ -33,6 +35,7 @@ pub struct Table {
     source: SourceId,
     clock: VersionClock,
     records: Mutex<BTreeMap<Key, Value>>,
+    log: Mutex<Vec<Arc<Event>>>,
     /// Keys in the order their writes were handed in.
     pub submitted: Mutex<Vec<String>>,
     /// Whether writes commit; they wait while it is false.
@@ -49,6 +52,7 @@ impl Table {
             source: SourceId::next(),
             clock: VersionClock::default(),
             records: Mutex::default(),
+            log: Mutex::default(),
             submitted: Mutex::default(),
             committing: watch::Sender::new(true),
             readable: AtomicBool::new(true),
@@ -104,16 +108,41 @@ impl Table {
             other => panic!("{other:?} is not written by MQTT"),
         };
         let body = write.body.map(Body::from);
-        self.hub.publish(&[Arc::new(Event {
+        let event = Arc::new(Event {
             publisher: context.publisher.clone(),
             properties,
             ..Event::new(self.source, kind, write.key.clone(), body, version)
-        })]);
+        });
+        self.log.lock().unwrap().push(Arc::clone(&event));
+        self.hub.publish(&[event]);
         Ok(Written {
             key: write.key,
             outcome,
             version,
         })
+    }
+
+    /// A message by someone else.
+    pub fn message(&self, key: &str, value: &str) {
+        let value = resource::json::from_slice(value.as_bytes()).unwrap();
+        let key = self.parse_key(key).unwrap();
+        let write = Write::new(Some(key), WriteKind::Message(None), Some(value));
+        self.apply(write, &Context::internal()).unwrap();
+    }
+
+    /// How many events the log has.
+    pub fn logged(&self) -> usize {
+        self.log.lock().unwrap().len()
+    }
+
+    fn since(&self, start: Timestamp, scope: &Scope) -> Vec<Delivery> {
+        let log = self.log.lock().unwrap();
+        let replayed = log
+            .iter()
+            .filter(|event| event.local_time > start && scope.covers(event.key.as_ref()));
+        replayed
+            .map(|event| Delivery::new(Arc::clone(event), Phase::Replay))
+            .collect()
     }
 
     fn state(&self, scope: &Scope) -> Vec<Delivery> {
@@ -181,9 +210,10 @@ impl Resource for Table {
         }
         let live = self.hub.subscribe(context.worker, self.source, &scope);
         let covered = self.clock.tick();
-        let state = match options.omit_current {
-            true => Vec::new(),
-            false => self.state(&scope),
+        let state = match (options.start_time, options.omit_current) {
+            (Some(start), _) => self.since(start, &scope),
+            (None, true) => Vec::new(),
+            (None, false) => self.state(&scope),
         };
         let backlog = Box::pin(stream::iter([Ok(state)]));
         Answer::ready(Ok(Subscription::new(live, covered, Some(backlog))))
@@ -244,6 +274,7 @@ impl Authenticator for Users {
 /// A broker with the tables `Dog` (text keys) and `Sensor` (numeric keys) and the users `u` and `v`.
 pub struct Server {
     pub broker: Arc<Broker>,
+    pub store: Arc<dyn SessionStore>,
     pub users: Arc<Users>,
     pub dog: Arc<Table>,
     pub sensor: Arc<Table>,
@@ -254,6 +285,25 @@ pub struct Server {
 impl Server {
     pub fn new() -> Self {
         Self::with_config(MqttConfig::default(), Hub::new(1))
+    }
+
+    /// The same tables and users under a new broker with what `store` has: a server that was killed and started.
+    pub fn restarted(&self, store: Arc<dyn SessionStore>) -> Self {
+        let registry = Arc::new(Registry::new());
+        registry.export("Dog", self.dog.clone(), Exposure::default());
+        registry.export("Sensor", self.sensor.clone(), Exposure::default());
+        let config = self.broker.config().clone();
+        let broker =
+            Broker::with_store(registry, self.users.clone(), config, 1, store.clone()).unwrap();
+        Self {
+            broker,
+            store,
+            users: Arc::clone(&self.users),
+            dog: Arc::clone(&self.dog),
+            sensor: Arc::clone(&self.sensor),
+            shutdown: Shutdown::new(),
+            hub: self.hub.clone(),
+        }
     }
 
     /// Must be called inside a runtime, where it starts the dispatcher of worker 0.
@@ -274,11 +324,13 @@ impl Server {
                 .insert(name.to_owned(), "p".to_owned());
         }
         let users = Arc::new(users);
-        let broker = Broker::new(registry, users.clone(), config, 1).unwrap();
+        let store: Arc<dyn SessionStore> = Arc::new(MemorySessions::default());
+        let broker = Broker::with_store(registry, users.clone(), config, 1, store.clone()).unwrap();
         let dispatcher = hub.clone();
         tokio::spawn(async move { dispatcher.dispatch(WorkerId(0)).await });
         Self {
             broker,
+            store,
             users,
             dog,
             sensor,

@@ -18,6 +18,11 @@ impl QueryError {
         }
     }
 
+    /// What is wrong, and where.
+    pub(super) fn into_parts(self) -> (String, usize) {
+        (self.what, self.position)
+    }
+
     /// The byte of the query, from 0, that does not fit.
     pub fn position(&self) -> usize {
         self.position

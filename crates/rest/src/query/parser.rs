@@ -1,6 +1,7 @@
 //! Query text to [`Query`].
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use http_chain::percent;
 use num_bigint::BigInt;
@@ -46,6 +47,7 @@ pub fn parse(query: &str, is_declared: &dyn Fn(&str) -> bool) -> Result<Query, Q
         at: 0,
         is_form: is_form(query),
         is_declared,
+        depth: 0,
         conditions: 0,
         parsed: Query::default(),
     };
@@ -71,6 +73,9 @@ struct Parser<'q> {
     at: usize,
     is_form: bool,
     is_declared: &'q dyn Fn(&str) -> bool,
+    /// How many selections it stands within.
+    depth: usize,
+    /// Of this query and those around and within it.
     conditions: usize,
     parsed: Query,
 }
@@ -195,10 +200,38 @@ impl<'q> Parser<'q> {
             let what = format!("{name} stands inside a group");
             return Err(self.error(what, bracket - name.len()));
         }
-        functions::apply(name, arguments, &mut self.parsed)
-            .map_err(|(what, at)| self.error(what, bracket + 1 + at))?;
+        let start = bracket + 1;
+        let mut parsed = std::mem::take(&mut self.parsed);
+        let mut sub_query = |range: Range<usize>| {
+            let nested = self.nested(start + range.start, start + range.end);
+            nested.map_err(|error| {
+                let (what, at) = error.into_parts();
+                (what, at - start)
+            })
+        };
+        let applied = functions::apply(name, arguments, &mut parsed, &mut sub_query);
+        applied.map_err(|(what, at)| self.error(what, start + at))?;
+        self.parsed = parsed;
         level.skip();
         self.expect_end_of_item(opened)
+    }
+
+    /// The query between two places of the text, which shapes a selected relationship.
+    fn nested(&mut self, start: usize, end: usize) -> Outcome<Query> {
+        let depth = self.depth + 1;
+        let mut inner = Parser {
+            text: &self.text[..end],
+            at: start,
+            is_form: false,
+            // The attributes of the related resource are not known here.
+            is_declared: &|_| false,
+            depth,
+            conditions: self.conditions,
+            parsed: Query::default(),
+        };
+        inner.parsed.condition = inner.group(None, depth)?;
+        self.conditions = inner.conditions;
+        Ok(inner.parsed)
     }
 
     /// The text up to the bracket that ends the arguments; steps over it.

@@ -5,10 +5,11 @@ use resource::{
     SortKey, Value,
 };
 
-use super::{MAX_CONDITIONS, MAX_DEPTH};
+use super::{MAX_CONDITIONS, MAX_DEPTH, MAX_SELECTED, MAX_SORT_KEYS};
 
 /// Reads `{conditions, operator, select, sort, limit, offset}`.
 ///
+/// `select` lists names, and `{name, select, conditions, …}` for parts of an object or of related records.
 /// Values have their types already. A member that is not listed is refused, so that a misspelled one does not
 /// silently widen the result.
 ///
@@ -26,11 +27,18 @@ use super::{MAX_CONDITIONS, MAX_DEPTH};
 /// 400 that names the member and what was expected.
 pub fn from_value(value: &Value) -> Result<Query, Error> {
     let body = object(value, "a query")?;
+    let mut left = MAX_CONDITIONS;
+    query(body, &[], MAX_DEPTH, &mut left)
+}
+
+/// The members of `body` as a query, except those in `others`.
+fn query(body: &Map, others: &[&str], depth: usize, left: &mut usize) -> Result<Query, Error> {
     let mut query = Query::default();
     for (name, value) in body.iter() {
         match name {
             "conditions" | "operator" => {}
-            "select" => query.select = select(value)?,
+            _ if others.contains(&name) => {}
+            "select" => query.select = select(value, depth, left)?,
             "sort" => query.sort = sort(value)?,
             "limit" => query.limit = Some(count(name, value)?),
             "offset" => query.offset = count(name, value)?,
@@ -41,8 +49,7 @@ pub fn from_value(value: &Value) -> Result<Query, Error> {
             }
         }
     }
-    let mut left = MAX_CONDITIONS;
-    query.condition = group(body, MAX_DEPTH, &mut left)?;
+    query.condition = group(body, depth, left)?;
     Ok(query)
 }
 
@@ -146,12 +153,18 @@ fn path(attribute: &Value) -> Result<Vec<String>, Error> {
     names.ok_or_else(|| Error::bad_request("'attribute' takes a name or a list of names"))
 }
 
-fn select(value: &Value) -> Result<Option<Select>, Error> {
+fn select(value: &Value, depth: usize, left: &mut usize) -> Result<Option<Select>, Error> {
     match value {
         Value::Null => Ok(None),
         Value::String(name) => Ok(Some(Select::One(SelectItem::named(name)))),
-        Value::Array(names) => {
-            let items: Result<_, _> = names.iter().map(selected).collect();
+        Value::Array(items) if items.len() > MAX_SELECTED => Err(Error::bad_request(format!(
+            "'select' takes at most {MAX_SELECTED} names"
+        ))),
+        Value::Array(items) => {
+            let items: Result<_, _> = items
+                .iter()
+                .map(|item| selected(item, depth, left))
+                .collect();
             Ok(Some(Select::Object(items?)))
         }
         _ => Err(Error::bad_request(
@@ -160,22 +173,26 @@ fn select(value: &Value) -> Result<Option<Select>, Error> {
     }
 }
 
-fn selected(item: &Value) -> Result<SelectItem, Error> {
+/// A name, or an object with the name and the query within it.
+fn selected(item: &Value, depth: usize, left: &mut usize) -> Result<SelectItem, Error> {
     if let Some(name) = item.as_str() {
         return Ok(SelectItem::named(name));
     }
-    match item
+    let named = item
         .as_map()
-        .and_then(|item| item.get("name"))
-        .and_then(Value::as_str)
-    {
-        Some(name) => Err(Error::bad_request(format!(
-            "select within '{name}' is not supported yet"
-        ))),
-        None => Err(Error::bad_request(
-            "'select' takes a name or a list of names",
-        )),
-    }
+        .and_then(|item| Some((item, item.get("name")?.as_str()?)));
+    let Some((item, name)) = named else {
+        let message = "'select' takes a name or a list of names";
+        return Err(Error::bad_request(message));
+    };
+    let Some(depth) = depth.checked_sub(1) else {
+        let message = format!("Selections are nested deeper than {MAX_DEPTH}");
+        return Err(Error::bad_request(message));
+    };
+    Ok(SelectItem {
+        name: name.to_owned(),
+        nested: Some(Box::new(query(item, &["name"], depth, left)?)),
+    })
 }
 
 /// `{attribute, descending, next}`, where `next` breaks ties.
@@ -183,9 +200,9 @@ fn sort(value: &Value) -> Result<Vec<SortKey>, Error> {
     let mut keys = Vec::new();
     let mut next = Some(value).filter(|value| !value.is_null());
     while let Some(value) = next {
-        if keys.len() == MAX_DEPTH {
+        if keys.len() == MAX_SORT_KEYS {
             return Err(Error::bad_request(format!(
-                "More than {MAX_DEPTH} sort attributes"
+                "More than {MAX_SORT_KEYS} sort attributes"
             )));
         }
         let sort = object(value, "'sort'")?;
@@ -272,8 +289,8 @@ mod tests {
                 "between takes an array of two values",
             ),
             (
-                r#"{"select":[{"name":"author","select":["x"]}]}"#,
-                "select within 'author' is not supported yet",
+                r#"{"select":[{"name":"author","limt":1}]}"#,
+                "Query member 'limt' is not supported",
             ),
             (r#"{"sort":{}}"#, "'sort' needs an 'attribute'"),
         ] {
@@ -281,5 +298,27 @@ mod tests {
         }
         let deep = format!("{}{}", r#"{"conditions":["#.repeat(40), "]}".repeat(40));
         assert!(parsed(&deep).unwrap_err().contains("nested deeper"));
+        let deep = [
+            r#"{"select":[{"name":"a","select":[{"name":"#,
+            &r#""a","select":[{"name":"#.repeat(40),
+            r#""a"}"#,
+            &"]}".repeat(42),
+        ];
+        assert!(
+            parsed(&deep.concat())
+                .unwrap_err()
+                .contains("nested deeper")
+        );
+    }
+
+    #[test]
+    fn a_selection_nests_as_a_query() {
+        let text = r#"{"select":["title",{"name":"author","select":["name"],"limit":3}]}"#;
+        let query = parsed(text).unwrap();
+        let items = query.select.as_ref().unwrap().items();
+        let nested = items[1].nested.as_deref().unwrap();
+        assert_eq!((items[1].name.as_str(), nested.limit), ("author", Some(3)));
+        let inner = Some(Select::Object(vec![SelectItem::named("name")]));
+        assert_eq!(nested.select, inner);
     }
 }

@@ -542,6 +542,14 @@ impl Resource for Table {
         Answer::ready(find())
     }
 
+    fn explain<'a>(&'a self, _: &'a Target, context: &'a Context) -> Answer<'a, Value> {
+        let plan = Map::from_iter([
+            ("conditions", Value::Array(Vec::new())),
+            ("operator", Value::from("and")),
+        ]);
+        Answer::ready(self.require(context, Action::Read).map(|_| plan.into()))
+    }
+
     fn write<'a>(&'a self, writes: Vec<Write>, context: &'a Context) -> Answer<'a, Vec<Written>> {
         let commit = || {
             let mut records = self.records.lock().unwrap();

@@ -88,8 +88,9 @@ pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
         Some(path) => (None, Some(expand(path, variable("HOME"))?)),
         None => (None, None),
     };
-    if let Some(path) = named.or_else(|| config_file(&root, &mut warnings)) {
-        let text = std::fs::read_to_string(&path).map_err(|error| {
+    let path = named.or_else(|| config_file(&root, &mut warnings));
+    if let Some(path) = &path {
+        let text = std::fs::read_to_string(path).map_err(|error| {
             ConfigError::new(format!("cannot read {}: {error}", path.display()))
         })?;
         figment = merge(
@@ -123,7 +124,11 @@ pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
     let file: FileConfig = figment
         .extract()
         .map_err(|error| ConfigError::new(describe(&error, &figment)))?;
+    let settings = serde_json::to_value(&file);
+    let settings = settings.map_err(|error| ConfigError::new(error.to_string()))?;
     let mut config = Config::check(mode, file, root, warnings)?;
+    config.settings = settings;
+    config.file = path;
     if let Some(username) = variable("HDB_ADMIN_USERNAME").filter(|name| !name.is_empty()) {
         config.administrator.username = username.to_owned();
     }

@@ -11,6 +11,8 @@ pub mod file;
 mod load;
 mod names;
 mod profile;
+mod setting;
+mod watch;
 mod yaml;
 
 pub use self::checked::{
@@ -21,3 +23,5 @@ pub use self::checked::{
 pub(crate) use self::load::FILE_NAMES;
 pub use self::load::{ConfigError, Sources, load, root};
 pub(crate) use self::names::nearest;
+pub use self::setting::{section_names, setting_path, unknown_setting};
+pub use self::watch::{ConfigWatch, logs_differ};

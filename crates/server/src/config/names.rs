@@ -129,7 +129,7 @@ pub(crate) fn nearest<'a>(
     (edits(&nearest) <= 1 + given.len() / 4).then_some(nearest)
 }
 
-fn unknown_message(path: &str, known: &[Known], source: &str) -> String {
+pub(super) fn unknown_message(path: &str, known: &[Known], source: &str) -> String {
     let nearest = known
         .iter()
         .map(Known::path)

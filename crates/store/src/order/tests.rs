@@ -344,3 +344,43 @@ fn a_sub_collection_is_what_continues_its_prefix() {
     }
     assert!(key_prefix_range(&Key::Int(1)).is_err());
 }
+
+#[test]
+fn keys_in_memory_have_the_order_of_stored_keys() {
+    let big = |text: &str| Value::from(text.parse::<num_bigint::BigInt>().unwrap());
+    let mut values = vec![
+        Value::Int(i64::MIN),
+        Value::Int(i64::MAX),
+        Value::Float(-1e300),
+        Value::Float(9.3e18),
+        Value::Float(-0.5),
+        Value::Float(0.5),
+        Value::Float(1e-300),
+        big("18446744073709551615"),
+        big("-18446744073709551615"),
+        Value::from(""),
+        Value::from("a"),
+        Value::from("a\0"),
+        Value::from("ab"),
+        Value::from("\u{e4}"),
+    ];
+    values.extend((-3..3).flat_map(|n| [Value::Int(n), Value::Float(n as f64 + 0.25)]));
+    let parts = |parts: &[Value]| Value::Array(parts.to_vec());
+    values.extend([
+        parts(&[Value::Int(1)]),
+        parts(&[Value::Int(1), Value::from("a")]),
+        parts(&[Value::Int(1), Value::Int(2)]),
+        parts(&[Value::Float(1.5)]),
+        parts(&[Value::from("a"), Value::Int(2)]),
+    ]);
+    let keys: Vec<Key> = values
+        .iter()
+        .map(|value| canonical_key(Key::from_value(value).unwrap()))
+        .collect();
+    for left in &keys {
+        for right in &keys {
+            let stored = encode_key(left).unwrap().cmp(&encode_key(right).unwrap());
+            assert_eq!(left.cmp(right), stored, "{left:?} {right:?}");
+        }
+    }
+}

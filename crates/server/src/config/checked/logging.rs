@@ -11,7 +11,7 @@ use crate::config::file::{self, ComponentLogging, DurationSetting, SizeSetting};
 use crate::config::load::ConfigError;
 
 /// `logging`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logging {
     /// Least severe level that is written.
     pub level: LogLevel,
