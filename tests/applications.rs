@@ -87,6 +87,15 @@ fn section_6_6_an_error_in_one_application_never_stops_another_and_is_answered_a
     }
     assert_eq!(get(&motet, "/Dog/").0, 200);
     assert_eq!(get(&motet, "/a.txt").1, "of a");
+    let components = json!({ "operation": "get_components" });
+    let (_, answer) = operation(&motet.operations_url(), &components);
+    let entry = |name: &str| {
+        let mut entries = answer["entries"].as_array().unwrap().iter();
+        entries.find(|entry| entry["name"] == name).unwrap()["status"].clone()
+    };
+    assert_eq!(entry("a")["status"], "error", "{answer}");
+    assert_eq!(entry("b")["status"], "error", "{answer}");
+    assert_eq!(entry("c")["status"], "healthy", "{answer}");
     let (status, body) = get(&motet, "/broken/x");
     assert_eq!(status, 500);
     assert!(body.contains("schema.graphql:2:"), "{body}");
@@ -252,7 +261,16 @@ fn a_change_of_schema_page_and_data_is_live_and_an_error_is_named_with_its_place
     logged(&mut motet, "config.yaml: ");
     assert_eq!(get(&motet, "/Dog/1").0, 200);
 
-    write(path, &[("config.yaml", manifest), ("cat.graphql", "")]);
+    // Where nothing is exported, the errors are answered.
+    let (status, body) = get(&motet, "/Nothing/");
+    assert_eq!(status, 500, "{body}");
+    let data = "table: Dog\nrecords: []\n";
+    let files = [
+        ("config.yaml", manifest),
+        ("cat.graphql", "# none\n"),
+        ("data/dogs.yaml", data),
+    ];
+    write(path, &files);
     live(&motet, "/Cat/", |status, _| status == 404);
     assert_eq!(get(&motet, "/Dog/1").0, 200);
 }

@@ -275,7 +275,10 @@ fn parse(path: &Path, name: &str) -> anyhow::Result<DataFile> {
         "json" => json::from_slice(&text).map_err(anyhow::Error::from),
         "yaml" | "yml" => std::str::from_utf8(&text)
             .map_err(anyhow::Error::from)
-            .and_then(|text| Ok(serde_saphyr::from_str::<Value>(text)?)),
+            .and_then(|text| {
+                let parsed = serde_saphyr::from_str::<Value>(text);
+                parsed.map_err(|error| anyhow::Error::msg(super::yaml_problem(&error)))
+            }),
         other => bail!(
             "Unsupported file extension in {name}: .{other}. Only YAML and JSON files are supported."
         ),

@@ -305,6 +305,11 @@ fn exports(loaded: &[Application]) -> Vec<Entry> {
     entries
 }
 
+/// What is wrong with a YAML text, in one line.
+fn yaml_problem(error: &serde_saphyr::Error) -> String {
+    error.without_snippet().to_string().replace('\n', " ")
+}
+
 /// The last part of the directory's path.
 fn name_of(directory: &Path) -> String {
     let name = directory.file_name().unwrap_or(directory.as_os_str());

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use http_chain::files::{StaticFiles, StaticSection};
 use http_chain::{BoxFuture, Handler, Request, Response};
 
-use super::status::ComponentStatus;
+use super::status::{self, ComponentStatus};
 
 /// Where static files stand in the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,11 @@ impl Live {
     /// The state of every component, in loading order.
     pub fn components(&self) -> Vec<ComponentStatus> {
         self.0.load().components.clone()
+    }
+
+    /// The same as objects `{name, status, message?}`, as operations show them, and one for each application.
+    pub fn report(&self) -> Vec<resource::Map> {
+        status::report(&self.0.load().components)
     }
 
     /// Whether static files at the root of the port answer for `name`, a path without leading slash.
