@@ -350,14 +350,13 @@ impl Application {
         whole.into_iter().chain(of_entries).collect()
     }
 
-    /// Paths without slashes at their ends, and the errors that are answered there.
+    /// Paths without slashes at their ends, and the errors of entries that are answered there. What concerns the
+    /// application as a whole has no path: it is in the log and the status.
     pub(super) fn errors(&self) -> impl Iterator<Item = (&str, &str)> {
-        let whole = self.problem.as_deref().map(|problem| ("", problem));
-        let of_entries = self.entries.iter().filter_map(|one| match &one.state {
+        self.entries.iter().filter_map(|one| match &one.state {
             State::Error(error) => Some((one.entry.path.as_str(), error.as_str())),
             _ => None,
-        });
-        whole.into_iter().chain(of_entries)
+        })
     }
 }
 

@@ -143,7 +143,8 @@ impl Manifest {
 }
 
 fn parse(text: &str, application: &str) -> Result<Vec<Entry>, String> {
-    let value: Option<Value> = serde_saphyr::from_str(text).map_err(|error| super::yaml_problem(&error))?;
+    let value: Option<Value> =
+        serde_saphyr::from_str(text).map_err(|error| super::yaml_problem(&error))?;
     let Value::Object(entries) = value.unwrap_or_default() else {
         return Err("expected a mapping of components, such as 'rest: true'".to_owned());
     };

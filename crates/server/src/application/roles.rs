@@ -107,7 +107,8 @@ fn line_of(text: &str, key: &str) -> usize {
 }
 
 fn parse(text: &str) -> Result<Vec<Declared>, String> {
-    let value: Option<Value> = serde_saphyr::from_str(text).map_err(|error| super::yaml_problem(&error))?;
+    let value: Option<Value> =
+        serde_saphyr::from_str(text).map_err(|error| super::yaml_problem(&error))?;
     let roles = match value {
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Map(roles)) => roles,

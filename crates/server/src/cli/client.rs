@@ -166,13 +166,13 @@ async fn exchange(
     request: Request<Full<Bytes>>,
 ) -> anyhow::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let answer = async {
+    let answer = async move {
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();
         anyhow::Ok((status, body))
     };
-    // The connection has to be polled for the answer to come; it may end first.
+    // The connection has to be polled for the answer to come, and ends once `sender` is gone.
     let (answer, _) = tokio::join!(answer, connection);
     answer.context("no whole answer")
 }
