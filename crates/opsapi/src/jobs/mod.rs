@@ -304,7 +304,12 @@ impl Drop for JobThread {
     }
 }
 
-async fn work(rows: Rows, mut waiting: mpsc::Receiver<BoxFuture<'static, ()>>, running: usize, started: i64) {
+async fn work(
+    rows: Rows,
+    mut waiting: mpsc::Receiver<BoxFuture<'static, ()>>,
+    running: usize,
+    started: i64,
+) {
     if let Err(error) = fail_interrupted(&rows.table, started).await {
         tracing::error!(target: "operations", %error, "interrupted jobs could not be marked");
     }
