@@ -84,7 +84,7 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     let mut chains = Chains::default();
     // Outside the log and every limit: a probe is never logged, refused or kept waiting.
     monitoring::register(&mut chains, parts, loaded);
-    edge::register(&mut chains, config)?;
+    edge::register(&mut chains, config, &parts.metrics)?;
 
     // Public, and cheaper than a login.
     sites(&mut chains, loaded, Place::BeforeAuthentication)?;
@@ -114,6 +114,8 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
         let authentication = authentication(parts, &ports);
         chains.last(ports, "authentication", Stage::wrap(authentication));
     }
+    let users = parts.metrics.user_requests();
+    chains.last(Ports::All, "users", Stage::gate(users));
     edge::register_inner(&mut chains, config)?;
     sites(&mut chains, loaded, Place::AfterAuthentication)?;
     register_resources(&mut chains, parts, loaded);

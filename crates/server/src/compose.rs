@@ -74,7 +74,7 @@ enum End {
 pub struct Running {
     config: Config,
     handle: ServerHandle,
-    certificates: Option<Certificates>,
+    certificates: Option<Arc<Certificates>>,
     store: Arc<Store>,
     restart: restart::Trigger,
     health: Arc<Health>,
@@ -107,7 +107,8 @@ impl Running {
         let loaded = load_applications(&config, application, &store, &registry).await?;
         let certificates = needs_tls(&config)
             .then(|| Certificates::new(&config))
-            .transpose()?;
+            .transpose()?
+            .map(Arc::new);
         let broker = listeners::broker(
             &config,
             &registry,
@@ -129,14 +130,10 @@ impl Running {
         let chains = chains::build(&parts, &loaded)?;
         let place = config.inherit.as_ref().map(|(place, _)| place.as_path());
         let sockets = restart::inherited(place)?;
-        let handle = listeners::start(&parts, &chains, certificates.as_ref(), sockets)?;
+        let handle = listeners::start(&parts, &chains, certificates.as_deref(), sockets)?;
         metrics.serves(&handle);
         if let Some(certificates) = &certificates {
-            metrics.sources().set_tls(
-                certificates
-                    .acceptor("operationsApi.network.securePort")
-                    .clone(),
-            );
+            metrics.sources().set_certificates(Arc::clone(certificates));
         }
         health.loaded(loaded.components);
         health.serves(&handle);
@@ -204,6 +201,7 @@ impl Running {
                         certificates.reload_if_changed();
                     }
                     if let Some(changed) = watch.changed() {
+                        self.metrics.sources().config_reloaded(changed.is_ok());
                         self.reconfigure(changed, logs);
                     }
                     holder = holder.filter(|holder| !restart::reap(*holder));
