@@ -85,7 +85,7 @@ pub fn build(parts: &Parts<'_>) -> anyhow::Result<Chains> {
     let mut chains = Chains::default();
     // Outside the log and every limit: a probe is never logged, refused or kept waiting.
     monitoring::register(&mut chains, parts);
-    edge::register(&mut chains, config)?;
+    edge::register(&mut chains, config, &parts.metrics)?;
 
     // Public, and cheaper than a login.
     sites(&mut chains, parts, Place::BeforeAuthentication);
@@ -115,6 +115,8 @@ pub fn build(parts: &Parts<'_>) -> anyhow::Result<Chains> {
         let authentication = authentication(parts, &ports);
         chains.last(ports, "authentication", Stage::wrap(authentication));
     }
+    let users = parts.metrics.user_requests();
+    chains.last(Ports::All, "users", Stage::gate(users));
     edge::register_inner(&mut chains, config)?;
     sites(&mut chains, parts, Place::AfterAuthentication);
     register_resources(&mut chains, parts);

@@ -74,7 +74,7 @@ enum End {
 pub struct Running {
     config: Config,
     handle: ServerHandle,
-    certificates: Option<Certificates>,
+    certificates: Option<Arc<Certificates>>,
     store: Arc<Store>,
     applications: Arc<Applications>,
     restart: restart::Trigger,
@@ -109,7 +109,8 @@ impl Running {
         let applications = Applications::load(&config, application, host).await?;
         let certificates = needs_tls(&config)
             .then(|| Certificates::new(&config))
-            .transpose()?;
+            .transpose()?
+            .map(Arc::new);
         let authenticator = Arc::clone(&directory) as Arc<dyn Authenticator>;
         let authenticator = metrics.authenticator(authenticator);
         let broker = mqtt::broker(&config, &store, &registry, authenticator).await?;
@@ -130,14 +131,10 @@ impl Running {
         let chains = chains::build(&parts)?;
         let place = config.inherit.as_ref().map(|(place, _)| place.as_path());
         let sockets = restart::inherited(place)?;
-        let handle = listeners::start(&parts, &chains, certificates.as_ref(), sockets)?;
+        let handle = listeners::start(&parts, &chains, certificates.as_deref(), sockets)?;
         metrics.serves(&handle);
         if let Some(certificates) = &certificates {
-            metrics.sources().set_tls(
-                certificates
-                    .acceptor("operationsApi.network.securePort")
-                    .clone(),
-            );
+            metrics.sources().set_certificates(Arc::clone(certificates));
         }
         health.serves(&handle);
         Ok(Self {
@@ -213,6 +210,7 @@ impl Running {
                         certificates.reload_if_changed();
                     }
                     if let Some(changed) = watch.changed() {
+                        self.metrics.sources().config_reloaded(changed.is_ok());
                         self.reconfigure(changed, logs);
                     }
                     holder = holder.filter(|holder| !restart::reap(*holder));

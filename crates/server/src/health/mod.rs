@@ -171,6 +171,7 @@ impl Health {
             Check::new("write_queue", queue),
             Check::new("disk", self.check_disk()),
             Check::new("components", self.check_components()),
+            Check::informational("indexes", self.rebuilding()),
         ]);
         // What has not begun is not remembered: the start is short.
         if self.listeners.get().is_some() {
@@ -234,6 +235,25 @@ impl Health {
             true => Ok(()),
             false => Err(format!("{:.1} % free", space.free_ratio() * 100.0)),
         }
+    }
+
+    /// The indexes that are being built, and how far they are.
+    fn rebuilding(&self) -> Option<String> {
+        let databases = self.store.databases();
+        let of = |name: &String| {
+            // A database that is closed meanwhile has no indexes to wait for.
+            let all = self.store.index_progress(name).unwrap_or_default();
+            let text = all.into_iter().map(|one| {
+                let (table, attribute) = (one.table, one.attribute);
+                format!(
+                    "{name}.{table}.{attribute}: {} of {}",
+                    one.built, one.records
+                )
+            });
+            text.collect::<Vec<_>>()
+        };
+        let all: Vec<String> = databases.iter().flat_map(of).collect();
+        (!all.is_empty()).then(|| all.join(", "))
     }
 
     fn check_components(&self) -> Result<(), String> {
