@@ -72,6 +72,31 @@ pub struct Counters {
     pub dropped_expired: u64,
     /// Deliveries dropped because they exceed what the client or the protocol takes ([MQTT-3.1.2-25]).
     pub dropped_too_large: u64,
+    /// Packets read, by the number of their type.
+    pub received_by_type: [u64; 16],
+    /// Packets written, by the number of their type.
+    pub sent_by_type: [u64; 16],
+    /// PUBLISH packets read, by QoS.
+    pub publishes_received_by_qos: [u64; 3],
+    /// PUBLISH packets written, by QoS.
+    pub publishes_sent_by_qos: [u64; 3],
+    /// Bytes of payload read, by QoS.
+    pub payload_received_by_qos: [u64; 3],
+    /// Bytes of payload written, by QoS.
+    pub payload_sent_by_qos: [u64; 3],
+}
+
+/// What a session has at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gauges {
+    /// Subscriptions, but for shared ones.
+    pub subscriptions: usize,
+    /// Shared subscriptions.
+    pub shared: usize,
+    /// QoS 1 and 2 deliveries that wait for their acknowledgement.
+    pub in_flight: usize,
+    /// Deliveries that wait for the send window.
+    pub queued: usize,
 }
 
 /// The server side of one connection.
@@ -198,6 +223,7 @@ impl Session {
     pub fn handle_frame(&mut self, frame: &Frame, now: Instant) {
         self.last_packet = now;
         self.counters.packets_received += 1;
+        self.counters.received_by_type[frame.packet_type() as usize & 0x0F] += 1;
         let handled = match self.state {
             State::AwaitingConnect { .. } => self.handle_first_frame(frame),
             State::Exchanging { .. } => self.handle_exchange_frame(frame),
@@ -306,6 +332,20 @@ impl Session {
     /// The version that CONNECT named.
     pub fn version(&self) -> Option<Version> {
         self.client.version
+    }
+
+    /// What there is now; nothing once the session has ended.
+    pub fn gauges(&self) -> Gauges {
+        if !self.is_connected() {
+            return Gauges::default();
+        }
+        let (subscriptions, shared) = self.subscriptions.count();
+        Gauges {
+            subscriptions,
+            shared,
+            in_flight: self.outgoing.in_flight(),
+            queued: self.outgoing.queued(),
+        }
     }
 
     /// Totals since the start.
@@ -419,7 +459,9 @@ impl Session {
             out.truncate(start);
             return false;
         }
+        let packet_type = out.get(start).map_or(0, |first| first >> 4);
         self.counters.packets_sent += 1;
+        self.counters.sent_by_type[usize::from(packet_type)] += 1;
         true
     }
 }

@@ -14,8 +14,8 @@ use super::shared::Groups;
 use super::store::{MemorySessions, SessionStore};
 use super::system::SystemTopics;
 use crate::mapping::Topics;
-use crate::session::Counters;
-use crate::{CloseCause, ConfigError, MqttConfig};
+use crate::session::{Counters, Gauges};
+use crate::{CloseCause, ConfigError, MqttConfig, ReasonCode};
 
 /// The resources, identities, settings and sessions behind every connection.
 pub struct Broker {
@@ -154,7 +154,10 @@ impl fmt::Debug for Broker {
 }
 
 macro_rules! totals {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+    (
+        $($(#[$doc:meta])* $name:ident),* $(,)?;
+        $($(#[$list_doc:meta])* $list:ident: $len:literal),* $(,)?
+    ) => {
         /// A snapshot of the broker's counters.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         #[non_exhaustive]
@@ -162,6 +165,7 @@ macro_rules! totals {
             /// Sessions that are connected now.
             pub sessions: u64,
             $($(#[$doc])* pub $name: u64,)*
+            $($(#[$list_doc])* pub $list: [u64; $len],)*
         }
 
         /// The same as counters of one worker.
@@ -169,11 +173,17 @@ macro_rules! totals {
         #[repr(align(128))]
         pub(super) struct Totals {
             $($name: AtomicU64,)*
+            $($list: [AtomicU64; $len],)*
         }
 
         impl Totals {
             fn add_to(&self, statistics: &mut Statistics) {
-                $(statistics.$name += self.$name.load(Ordering::Relaxed);)*
+                // A gauge of one worker may be below zero: what began there can end elsewhere.
+                $(statistics.$name =
+                    statistics.$name.wrapping_add(self.$name.load(Ordering::Relaxed));)*
+                $(for (sum, own) in statistics.$list.iter_mut().zip(&self.$list) {
+                    *sum += own.load(Ordering::Relaxed);
+                })*
             }
         }
     };
@@ -208,6 +218,38 @@ totals! {
     dropped_expired,
     /// Deliveries dropped because they were larger than the client takes.
     dropped_too_large,
+    /// Wills that were published, or refused.
+    wills,
+    /// CONNECT packets whose credentials were wrong, missing or not enough.
+    authentication_failures,
+    /// Connections that the client ended by DISCONNECT.
+    closed_by_client,
+    /// Connections that ended because nothing came in time.
+    closed_by_keep_alive,
+    /// Connections that the server ended: shutdown, operators, permissions, its own failures.
+    closed_by_server,
+    /// Connections whose stream just ended.
+    closed_by_network,
+    /// Subscriptions of connected sessions now, but for shared ones.
+    subscriptions,
+    /// Shared subscriptions of connected sessions now.
+    shared_subscriptions,
+    /// QoS 1 and 2 deliveries that wait for their acknowledgement now.
+    in_flight,
+    /// Deliveries that wait for the send window of their session now.
+    queued;
+    /// Packets read, by the number of their type (section 2.1.2).
+    packets_received_by_type: 16,
+    /// Packets written, by the number of their type.
+    packets_sent_by_type: 16,
+    /// PUBLISH packets read, by QoS.
+    publishes_received_by_qos: 3,
+    /// PUBLISH packets written, by QoS.
+    publishes_sent_by_qos: 3,
+    /// Bytes of payload read, by QoS.
+    payload_received_by_qos: 3,
+    /// Bytes of payload written, by QoS.
+    payload_sent_by_qos: 3,
 }
 
 impl Totals {
@@ -257,15 +299,87 @@ impl Totals {
         ] {
             add(total, after - before);
         }
+        for (totals, before, after) in [
+            (
+                &self.packets_received_by_type[..],
+                &before.received_by_type[..],
+                &after.received_by_type[..],
+            ),
+            (
+                &self.packets_sent_by_type,
+                &before.sent_by_type,
+                &after.sent_by_type,
+            ),
+            (
+                &self.publishes_received_by_qos,
+                &before.publishes_received_by_qos,
+                &after.publishes_received_by_qos,
+            ),
+            (
+                &self.publishes_sent_by_qos,
+                &before.publishes_sent_by_qos,
+                &after.publishes_sent_by_qos,
+            ),
+            (
+                &self.payload_received_by_qos,
+                &before.payload_received_by_qos,
+                &after.payload_received_by_qos,
+            ),
+            (
+                &self.payload_sent_by_qos,
+                &before.payload_sent_by_qos,
+                &after.payload_sent_by_qos,
+            ),
+        ] {
+            for (total, (before, after)) in totals.iter().zip(before.iter().zip(after)) {
+                add(total, after - before);
+            }
+        }
+    }
+
+    /// Takes what a session has now in place of what it had before.
+    pub(super) fn count_gauges(&self, before: Gauges, after: Gauges) {
+        for (total, before, after) in [
+            (
+                &self.subscriptions,
+                before.subscriptions,
+                after.subscriptions,
+            ),
+            (&self.shared_subscriptions, before.shared, after.shared),
+            (&self.in_flight, before.in_flight, after.in_flight),
+            (&self.queued, before.queued, after.queued),
+        ] {
+            add(total, (after as u64).wrapping_sub(before as u64));
+        }
+    }
+
+    pub(super) fn count_will(&self) {
+        add(&self.wills, 1);
     }
 
     pub(super) fn count_close(&self, cause: &CloseCause) {
         match cause {
-            CloseCause::Refused(_) => add(&self.refused_connections, 1),
+            CloseCause::Refused(refusal) => {
+                add(&self.refused_connections, 1);
+                let is_about_identity = matches!(
+                    refusal.reason,
+                    ReasonCode::BadUserNameOrPassword
+                        | ReasonCode::NotAuthorized
+                        | ReasonCode::BadAuthenticationMethod
+                );
+                add(&self.authentication_failures, u64::from(is_about_identity));
+            }
+            CloseCause::Disconnected | CloseCause::DisconnectedWithWill(_) => {
+                add(&self.closed_by_client, 1);
+            }
+            CloseCause::EndOfStream | CloseCause::Io(_) => add(&self.closed_by_network, 1),
+            CloseCause::ConnectTimeout(_) | CloseCause::KeepAliveTimeout { .. } => {
+                add(&self.closed_by_keep_alive, 1);
+            }
             CloseCause::SlowReader(_) => add(&self.slow_readers, 1),
             CloseCause::TakenOver => add(&self.take_overs, 1),
             cause if cause.is_protocol_violation() => add(&self.protocol_violations, 1),
-            _ => {}
+            _ => add(&self.closed_by_server, 1),
         }
     }
 }

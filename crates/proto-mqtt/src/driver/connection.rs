@@ -28,8 +28,8 @@ use super::socket::{Progress, Socket};
 use crate::codec::take_frame;
 use crate::mapping::Publisher;
 use crate::session::{
-    Action, AuthenticateRequest, Counters, FilterRequest, PublishRequest, Session, SubscriptionKey,
-    Will,
+    Action, AuthenticateRequest, Counters, FilterRequest, Gauges, PublishRequest, Session,
+    SubscriptionKey, Will,
 };
 use crate::{CloseCause, QoS, Refusal};
 
@@ -74,6 +74,7 @@ pub(super) struct Connection<I> {
     changes: IdentityChanges,
     end_of_stream: bool,
     counted: Counters,
+    counted_gauges: Gauges,
 }
 
 /// A subscription that is being delivered.
@@ -134,6 +135,7 @@ impl<I: Io> Connection<I> {
             changes: IdentityChanges::never(),
             end_of_stream: false,
             counted: Counters::default(),
+            counted_gauges: Gauges::default(),
         }
     }
 
@@ -487,6 +489,7 @@ impl<I: Io> Connection<I> {
             return;
         }
         self.refresh_caller();
+        self.broker.totals(self.conn.worker).count_will();
         self.publish(will.publication);
     }
 
@@ -734,6 +737,11 @@ impl<I: Io> Connection<I> {
             .totals(self.conn.worker)
             .count_session(self.counted, counters);
         self.counted = counters;
+        let gauges = self.session.gauges();
+        self.broker
+            .totals(self.conn.worker)
+            .count_gauges(self.counted_gauges, gauges);
+        self.counted_gauges = gauges;
     }
 }
 

@@ -10,7 +10,8 @@ use bytes::Bytes;
 
 use super::{SavedDelivery, Session, SessionState, SubscriptionKey};
 use crate::codec::{
-    Ack, Message, PublishHeader, TopicAlias, encode, encode_publish, encoded_publish_len,
+    Ack, Message, PacketType, PublishHeader, TopicAlias, encode, encode_publish,
+    encoded_publish_len,
 };
 use crate::{CloseCause, MqttConfig, PacketId, QoS};
 
@@ -113,6 +114,14 @@ impl Outgoing {
             maximum.min(config.max_send_window)
         });
         self.window = usize::from(window.get());
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.waiting.len()
     }
 
     /// [MQTT-3.1.2-26], [MQTT-3.1.2-27]: no more than the client's Topic Alias Maximum.
@@ -400,8 +409,12 @@ impl Session {
             let topic = message.topic.clone();
             self.outgoing.aliases.insert(topic, alias.number);
         }
-        self.counters.packets_sent += 1;
-        self.counters.publishes_sent += 1;
+        let (counters, qos) = (&mut self.counters, header.qos as usize);
+        counters.packets_sent += 1;
+        counters.sent_by_type[PacketType::Publish as usize] += 1;
+        counters.publishes_sent += 1;
+        counters.publishes_sent_by_qos[qos] += 1;
+        counters.payload_sent_by_qos[qos] += message.payload.len() as u64;
         owed.is_some()
     }
 
