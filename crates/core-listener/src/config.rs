@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::engine::RefusalHook;
+
 /// TCP options of listening and accepted sockets.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -70,6 +72,9 @@ pub struct HttpConfig {
     pub http2_extended_connect: bool,
     /// Limits of HTTP/2 connections.
     pub http2_limits: Http2Limits,
+    /// Hears of the answers that the engine gives without the service, and may give them content. Default
+    /// none: they are counted and have no content.
+    pub on_refusal: Option<RefusalHook>,
 }
 
 impl Default for HttpConfig {
@@ -85,6 +90,7 @@ impl Default for HttpConfig {
             http2_prior_knowledge: false,
             http2_extended_connect: false,
             http2_limits: Http2Limits::default(),
+            on_refusal: None,
         }
     }
 }

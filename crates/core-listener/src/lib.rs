@@ -74,7 +74,9 @@ pub use crate::address::{AddressError, ListenAddress};
 pub use crate::ciphers::{CipherList, TlsVersion};
 pub use crate::client_auth::{CertificateCheck, ClientAuth, ClientAuthorities};
 pub use crate::config::{Http2Limits, HttpConfig, TcpConfig};
-pub use crate::engine::{HttpService, RequestBody, RequestBodyError, ServiceFn, service_fn};
+pub use crate::engine::{
+    HttpService, Refusal, RefusalHook, RequestBody, RequestBodyError, ServiceFn, service_fn,
+};
 pub use crate::error::{BindError, StartError};
 pub use crate::handle::{CloseReport, ConnectionCounts, ServerGuard, ServerHandle, ServerState};
 pub use crate::handover::{HandOverError, InheritedSockets};
