@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use base::{BoxedIo, ClientCertificate, ConnInfo, Shutdown};
 use core_listener::{
-    HttpConfig, InheritedSockets, ListenAddress, Listener, Server, ServerHandle, TlsAcceptor,
+    HttpConfig, InheritedSockets, ListenAddress, Listener, RefusalHook, Server, ServerHandle,
+    TlsAcceptor,
 };
 use http_chain::Chains;
 use http_chain::auth::CertificateUser;
@@ -15,6 +16,7 @@ use resource::{Authenticator, Credentials, Registry};
 use crate::certificates::Certificates;
 use crate::chains::Parts;
 use crate::config::Config;
+use crate::edge;
 
 /// Binds every port and starts the workers.
 ///
@@ -36,7 +38,8 @@ pub fn start(
     for (setting, address, secure) in http_ports(config) {
         let Some(address) = address else { continue };
         let (chain, metrics) = (chains.chain_for(setting), Arc::clone(&parts.metrics));
-        let http = http_config(setting, config);
+        let mut http = http_config(setting, config);
+        http.on_refusal = Some(refusals(parts));
         let (limit, shared) = (http.headers_timeout, shares_mqtt(setting, &address, config));
         let mut listener = Listener::http(setting, address, http, move |_| {
             metrics.measured(setting, chain.clone())
@@ -225,6 +228,17 @@ fn http_config(setting: &str, config: &Config) -> HttpConfig {
     http.request_timeout = Some(times.request);
     http.max_header_bytes = config.http.max_header_bytes as usize;
     http
+}
+
+/// Logs and counts what the HTTP engine answers without the chain.
+fn refusals(parts: &Parts<'_>) -> RefusalHook {
+    let (log, metrics) = (edge::request_log(parts.config), Arc::clone(&parts.metrics));
+    RefusalHook::new(move |refusal| {
+        metrics.refused(refusal.status());
+        if let Some(log) = &log {
+            log.log_refusal(refusal.conn(), refusal.status(), refusal.request());
+        }
+    })
 }
 
 fn with_tls(listener: Listener, acceptor: Option<&TlsAcceptor>, config: &Config) -> Listener {

@@ -113,16 +113,19 @@ const CODE_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const RANGE_RESULTS: [&str; 3] = ["partial", "unsatisfiable", "ignored"];
 
 /// Why a stage at the edge refused a request, by the status it answered.
-const REJECTIONS: [(u16, &str); 9] = [
+const REJECTIONS: [(u16, &str); 12] = [
     (400, "bad_request"),
     (401, "unauthorized"),
     (408, "timeout"),
     (413, "body_too_large"),
+    (414, "header_too_large"),
     (417, "expectation"),
     (421, "bad_request"),
     (429, "rate_limit"),
     (431, "header_too_large"),
+    (501, "bad_request"),
     (503, "overload"),
+    (505, "bad_request"),
 ];
 
 /// Method and protocol of a request as indices.
@@ -302,6 +305,16 @@ impl HttpMetrics {
         }
     }
 
+    /// Counts an answer that no handler gave.
+    pub(super) fn count_refusal(&self, status: StatusCode) {
+        let at = REJECTIONS
+            .iter()
+            .position(|(code, _)| *code == status.as_u16());
+        if let Some(at) = at {
+            self.rejections[at].increment();
+        }
+    }
+
     fn count_rare(&self, route: &RouteCells, status: StatusCode, outcome: &Outcome) {
         if status == StatusCode::NOT_MODIFIED {
             let family = &self.families.not_modified;
@@ -322,12 +335,7 @@ impl HttpMetrics {
             }
         }
         if outcome.answerer == Answerer::Nobody {
-            let at = REJECTIONS
-                .iter()
-                .position(|(code, _)| *code == status.as_u16());
-            if let Some(at) = at {
-                self.rejections[at].increment();
-            }
+            self.count_refusal(status);
         }
     }
 

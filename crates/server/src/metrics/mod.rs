@@ -88,6 +88,11 @@ impl ServerMetrics {
         Measured::new(&self.http, listener_label(setting), service)
     }
 
+    /// Counts an answer that the HTTP engine gave without asking the chain.
+    pub fn refused(&self, status: StatusCode) {
+        self.http.count_refusal(status);
+    }
+
     /// Counts the answers of `authenticator`.
     pub fn authenticator(&self, authenticator: Arc<dyn Authenticator>) -> Arc<dyn Authenticator> {
         Arc::new(self.logins.counting(authenticator))
