@@ -19,6 +19,9 @@ pub struct TcpConfig {
     /// connections. Default off: a port in use is an error. For a restart, handing over the sockets
     /// ([`ServerHandle::hand_over`](crate::ServerHandle::hand_over)) loses nothing, and this may lose a few.
     pub share_port: bool,
+    /// Sockets on IPv6 addresses take IPv6 alone. Default off: the wildcard takes IPv4 as well, and other
+    /// addresses are what the system makes of them.
+    pub v6_only: bool,
 }
 
 impl Default for TcpConfig {
@@ -28,6 +31,7 @@ impl Default for TcpConfig {
             nodelay: true,
             keepalive: Some(Duration::from_secs(600)),
             share_port: false,
+            v6_only: false,
         }
     }
 }

@@ -81,7 +81,7 @@ pub use crate::error::{BindError, StartError};
 pub use crate::handle::{CloseReport, ConnectionCounts, ServerGuard, ServerHandle, ServerState};
 pub use crate::handover::{HandOverError, InheritedSockets};
 pub use crate::identity::Identity;
-pub use crate::listener::{AnyPort, Listener};
+pub use crate::listener::{AnyPort, Listener, OpenSocket};
 #[cfg(feature = "revocation")]
 pub use crate::revocation::{
     CrlConfig, FailureMode, OcspConfig, Revocation, RevocationConfig, RevocationConfigError,

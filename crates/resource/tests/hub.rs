@@ -343,8 +343,8 @@ fn has_ended(subscription: &mut Subscription) -> bool {
 #[test]
 fn a_dispatcher_that_was_dropped_is_followed_by_another_that_loses_nothing() {
     let hub = Hub::new(1);
-    let source = SourceId(1);
-    let mut subscription = live(&hub, source, &Scope::Everything);
+    let source = SourceId::next();
+    let mut subscription = live(&hub, source, &Scope::All);
     dispatch(&hub);
     hub.publish(&[event(source, EventKind::Put, Some("a"), 1)]);
     // Nobody dispatches now: the worker has crashed.
@@ -357,8 +357,8 @@ fn a_dispatcher_that_was_dropped_is_followed_by_another_that_loses_nothing() {
 #[test]
 fn a_dispatcher_that_panicked_ends_its_workers_subscriptions_and_no_others() {
     let hub = Hub::new(2);
-    let (source, other_worker) = (SourceId(1), WorkerId(1));
-    let scope = Scope::Everything;
+    let (source, other_worker) = (SourceId::next(), WorkerId(1));
+    let scope = Scope::All;
     let mut armed = live(&hub, source, &scope);
     let mut neighbour = live(&hub, source, &scope);
     let elsewhere = hub.subscribe(other_worker, source, &scope);

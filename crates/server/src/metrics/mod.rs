@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use core_listener::ServerHandle;
 use resource::{Authenticator, Registry};
+use http::StatusCode;
 use telemetry::Metrics;
 use telemetry::metrics::{MetricError, MetricLimits};
 use tokio::runtime::Handle;
