@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method, header};
 use http_chain::server_stream::{ServerStream, stream_endpoint};
-use http_chain::stages::{DefaultFields, HandlerTimeout};
+use http_chain::stages::DefaultFields;
 use http_chain::{BoxError, Chain, Router, Stage};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -47,11 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     routes.layer("fresh", Stage::gate(DefaultFields::new(fresh)));
     routes.on(Method::GET, "/count/{last:[0-9]+}", stream_endpoint(count))?;
     routes.on(Method::PUT, "/sum", stream_endpoint(sum))?;
-    let timeout = HandlerTimeout::new(Duration::from_secs(5));
-    let chain = Chain::new([
-        ("timeout", Stage::wrap(timeout)),
-        ("routes", Stage::handler(routes)),
-    ]);
+    let chain = Chain::new([("routes", Stage::handler(routes))]);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
     loop {
         let (socket, _peer) = listener.accept().await?;

@@ -169,7 +169,7 @@ impl Wrap for Contexts {
                     waiting,
                 })),
                 body => {
-                    waiting.is_served();
+                    waiting.end();
                     response.set_body(body);
                 }
             }
@@ -182,7 +182,7 @@ impl Wrap for Contexts {
 struct Waiting(Option<RequestContext>);
 
 impl Waiting {
-    fn is_served(mut self) {
+    fn end(mut self) {
         self.0 = None;
     }
 }

@@ -109,7 +109,7 @@ impl Hub {
                     self.count(queue.push(&delivery, batch.number));
                 });
             }
-            unfinished.is_done();
+            unfinished.finish();
         }
     }
 
@@ -179,7 +179,7 @@ impl Hub {
 struct Unfinished<'a>(&'a Mailbox);
 
 impl Unfinished<'_> {
-    fn is_done(self) {
+    fn finish(self) {
         std::mem::forget(self);
     }
 }

@@ -23,9 +23,9 @@ mod slow;
 
 use std::sync::Arc;
 
+use ::http::StatusCode;
 use core_listener::ServerHandle;
 use resource::{Authenticator, Registry};
-use http::StatusCode;
 use telemetry::Metrics;
 use telemetry::metrics::{MetricError, MetricLimits};
 use tokio::runtime::Handle;
