@@ -4,6 +4,8 @@
 //! ```text
 //!                 CONNECT                    handle_authenticated(Ok)
 //! AwaitingConnect ──────▶ Authenticating ───────────────────────────▶ Connected ──▶ Closed
+//!        │           AUTH │      ▲ │ handle_challenge                                 ▲
+//!        │                └ Exchanging                                                │
 //!        └──────────────────────┴───────── any error, time-out, close() ──────────────┘
 //! ```
 //!
@@ -16,6 +18,7 @@
 //! position in the log for each subscription.
 
 mod action;
+mod authentication;
 pub(crate) mod blob;
 mod connect;
 mod durable;
@@ -38,11 +41,13 @@ pub use self::action::{
     Acknowledgement, Action, Admission, AuthenticateRequest, FilterRequest, Login, PublishRequest,
     ReceiptRequest, ReceiptSearch, ResumeRequest, SubscriptionKey, Will,
 };
+pub use self::authentication::EnhancedLogin;
 pub use self::outgoing::{Origin, Publication};
 #[cfg(feature = "driver")]
 pub(crate) use self::progress::Progress;
 pub use self::state::{SavedDelivery, SavedSubscription, SessionState};
 
+use self::authentication::Exchange;
 use self::durable::Durable;
 use self::incoming::Incoming;
 use self::outgoing::Outgoing;
@@ -85,6 +90,8 @@ pub struct Session {
     /// The subscriptions of an earlier connection are being opened; packets have to wait behind that, too.
     resuming: bool,
     will: Option<Will>,
+    /// Enhanced authentication, if CONNECT named a method.
+    exchange: Option<Exchange>,
     actions: VecDeque<Action>,
     outbox: Outbox,
     durable: Durable,
@@ -101,8 +108,14 @@ impl State {
 
 #[derive(Debug)]
 enum State {
-    AwaitingConnect { deadline: Instant },
+    AwaitingConnect {
+        deadline: Instant,
+    },
     Authenticating,
+    /// The client is to send AUTH.
+    Exchanging {
+        deadline: Instant,
+    },
     Connected,
     Closed(CloseCause),
 }
@@ -116,6 +129,8 @@ struct Client {
     /// Whether the server made the client identifier.
     assigned: bool,
     keep_alive_s: u16,
+    /// Whether it differs from what the client asked for.
+    is_keep_alive_ours: bool,
     max_packet_bytes: usize,
     session_expiry_interval_s: u32,
     problem_information: bool,
@@ -134,6 +149,7 @@ impl Session {
                 client_id: assigned_client_id,
                 assigned: true,
                 keep_alive_s: 0,
+                is_keep_alive_ours: false,
                 max_packet_bytes: usize::MAX,
                 session_expiry_interval_s: 0,
                 problem_information: true,
@@ -147,6 +163,7 @@ impl Session {
             durable: Durable::default(),
             shared_finished: Vec::new(),
             will: None,
+            exchange: None,
             actions: VecDeque::new(),
             outbox: Outbox::new(),
             counters: Counters::default(),
@@ -159,7 +176,11 @@ impl Session {
     pub fn accepts_frames(&self) -> bool {
         self.subscribing.is_none()
             && !self.resuming
-            && matches!(self.state, State::AwaitingConnect { .. } | State::Connected)
+            && !self.exchange.as_ref().is_some_and(|one| one.is_checking)
+            && matches!(
+                self.state,
+                State::AwaitingConnect { .. } | State::Exchanging { .. } | State::Connected
+            )
     }
 
     /// The size limits for the next packet.
@@ -179,9 +200,8 @@ impl Session {
         self.counters.packets_received += 1;
         let handled = match self.state {
             State::AwaitingConnect { .. } => self.handle_first_frame(frame),
-            State::Connected if self.subscribing.is_none() && !self.resuming => {
-                self.handle_next_frame(frame, now)
-            }
+            State::Exchanging { .. } => self.handle_exchange_frame(frame),
+            State::Connected if self.accepts_frames() => self.handle_next_frame(frame, now),
             State::Closed(_) => Ok(()),
             _ => Err(self.out_of_order(frame.packet_type())),
         };
@@ -193,7 +213,7 @@ impl Session {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::AwaitingConnect { deadline } => Some(deadline),
+            State::AwaitingConnect { deadline } | State::Exchanging { deadline } => Some(deadline),
             State::Connected if self.client.keep_alive_s > 0 => {
                 // [MQTT-3.1.2-22]: one and a half times the Keep Alive.
                 let patience = Duration::from_millis(1500 * u64::from(self.client.keep_alive_s));
@@ -209,7 +229,7 @@ impl Session {
             return;
         }
         self.close(match self.state {
-            State::AwaitingConnect { .. } => {
+            State::AwaitingConnect { .. } | State::Exchanging { .. } => {
                 CloseCause::ConnectTimeout(self.config.connect_timeout)
             }
             _ => CloseCause::KeepAliveTimeout {
@@ -249,7 +269,7 @@ impl Session {
         let state = std::mem::replace(&mut self.state, State::Closed(cause.clone()));
         match state {
             State::Closed(first) => return self.state = State::Closed(first),
-            State::AwaitingConnect { .. } | State::Authenticating => {
+            State::AwaitingConnect { .. } | State::Exchanging { .. } | State::Authenticating => {
                 self.refuse_connect(&cause);
                 self.will = None;
             }
@@ -304,10 +324,7 @@ impl Session {
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe),
             Packet::PingReq => self.send(encode::pingresp),
             Packet::Disconnect(disconnect) => Err(self.handle_disconnect(disconnect)),
-            // [MQTT-4.12.0-7]: no connection got here with an Authentication Method.
-            Packet::Auth(_) => Err(CloseCause::ProtocolError(
-                "AUTH without an authentication method",
-            )),
+            Packet::Auth(auth) => self.handle_auth(auth, frame.body()),
             Packet::Connect(_) => Err(self.out_of_order(PacketType::Connect)),
         }
     }
@@ -330,7 +347,7 @@ impl Session {
     fn out_of_order(&self, packet: PacketType) -> CloseCause {
         let state = match self.state {
             State::AwaitingConnect { .. } => "waiting for CONNECT",
-            State::Authenticating => "authenticating",
+            State::Authenticating | State::Exchanging { .. } => "authenticating",
             State::Connected if self.subscribing.is_some() => "subscribing",
             State::Connected if self.resuming => "resuming",
             State::Connected => "connected",

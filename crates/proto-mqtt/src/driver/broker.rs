@@ -8,6 +8,7 @@ use base::WorkerId;
 use resource::{Authenticator, Registry, Resource};
 
 use super::maintenance::Agenda;
+use super::method::{AuthenticationMethod, Methods};
 use super::sessions::{SessionInfo, Sessions, Signal};
 use super::shared::Groups;
 use super::store::{MemorySessions, SessionStore};
@@ -29,6 +30,8 @@ pub struct Broker {
     pub(super) groups: Arc<Groups>,
     /// Topics that are no resource, once they are on.
     free_topics: OnceLock<Arc<dyn Resource>>,
+    /// Of enhanced authentication.
+    pub(super) methods: OnceLock<Methods>,
     pub(super) system: Arc<SystemTopics>,
     system_topics: Arc<dyn Resource>,
     /// One a worker, so that no two threads write the same cache line.
@@ -76,6 +79,7 @@ impl Broker {
             agenda: Agenda::default(),
             groups: Arc::default(),
             free_topics: OnceLock::new(),
+            methods: OnceLock::new(),
             system,
             system_topics,
             totals: (0..workers.max(1)).map(|_| Totals::default()).collect(),
@@ -90,6 +94,14 @@ impl Broker {
     pub fn enable_free_topics(&self, table: Arc<dyn Resource>) {
         if self.free_topics.set(table).is_err() {
             tracing::error!("free topics were enabled twice; the first table stays");
+        }
+    }
+
+    /// Lets clients use these methods of enhanced authentication, from now on and once. Other methods are refused
+    /// with 0x8C.
+    pub fn enable_authentication_methods(&self, methods: Vec<Arc<dyn AuthenticationMethod>>) {
+        if self.methods.set(methods).is_err() {
+            tracing::error!("authentication methods were enabled twice; the first ones stay");
         }
     }
 
