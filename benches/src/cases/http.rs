@@ -161,12 +161,15 @@ fn small(lab: &Lab) -> Result<Outcome> {
 
 fn get(lab: &Lab) -> Result<Outcome> {
     let motet = with_records(lab)?;
+    let web = Motet::start(&lab.layout, None, &Settings::with_web())?;
+    web.load_items(0, RECORDS, |_| ())?;
     let (hyper, hyper_at) = Own::Hyper.start(&lab.layout)?;
     let nginx = Nginx::start(&lab.layout, &item(0), &lab.certificate)?;
     let file = vec![get_request("/record.json")];
     let mut contestants = vec![
         contestant("ours", motet.http, motet.id(), gets()),
-        contestant("ours, a static file", motet.http, motet.id(), file.clone()),
+        contestant("ours, beside static files", web.http, web.id(), gets()),
+        contestant("ours, a static file", web.http, web.id(), file.clone()),
         contestant(
             "hyper",
             hyper_at,

@@ -58,7 +58,7 @@ fn memory(lab: &Lab) -> Result<Outcome> {
     for (name, open) in PROTOCOLS {
         let settings = Settings {
             more: vec!["--HTTP_KEEPALIVETIMEOUT=600000".to_owned()],
-            ..Settings::default()
+            ..Settings::with_web()
         };
         let motet = Motet::start(&lab.layout, None, &settings)?;
         let mut streams = Vec::new();

@@ -22,7 +22,7 @@ pub(super) const HANDSHAKE: Case = Case {
 
 fn small_over_http2(lab: &Lab) -> Result<Outcome> {
     let certificate = &lab.certificate;
-    let motet = Motet::start(&lab.layout, Some(certificate), &Settings::default())?;
+    let motet = Motet::start(&lab.layout, Some(certificate), &Settings::with_web())?;
     let nginx = Nginx::start(&lab.layout, &item(0), certificate)?;
     let (address, id) = (motet.https.context("it was started with TLS")?, motet.id());
     let mut contestants: Vec<Contestant<'_>> = vec![(
@@ -58,7 +58,7 @@ fn small_over_http2(lab: &Lab) -> Result<Outcome> {
 }
 
 fn handshake(lab: &Lab) -> Result<Outcome> {
-    let motet = Motet::start(&lab.layout, Some(&lab.certificate), &Settings::default())?;
+    let motet = Motet::start(&lab.layout, Some(&lab.certificate), &Settings::with_web())?;
     let nginx = Nginx::start(&lab.layout, &item(0), &lab.certificate)?;
     let (address, id) = (motet.https.context("it was started with TLS")?, motet.id());
     let mut contestants: Vec<Contestant<'_>> = Vec::new();

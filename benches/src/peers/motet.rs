@@ -33,6 +33,8 @@ const MANIFEST: &str = "\
 rest: true
 graphqlSchema:
   files: '*.graphql'
+";
+const WEB: &str = "\
 static:
   files: 'web/**'
 ";
@@ -42,6 +44,8 @@ static:
 pub struct Settings {
     /// A root directory that is kept; a new one otherwise.
     pub root: Option<PathBuf>,
+    /// Serve files as well, which are looked for before records are.
+    pub web: bool,
     /// Worker threads; one when 0.
     pub workers: usize,
     /// In front of the binary, for example `valgrind`.
@@ -65,6 +69,16 @@ pub struct Motet {
     pub start_time: Duration,
 }
 
+impl Settings {
+    /// With static files.
+    pub fn with_web() -> Self {
+        Self {
+            web: true,
+            ..Self::default()
+        }
+    }
+}
+
 impl Motet {
     /// Starts it with one worker, loopback trusted and the log level of production.
     ///
@@ -78,7 +92,7 @@ impl Motet {
     ) -> Result<Self> {
         let directory = scratch()?;
         let application = directory.path().join("application");
-        write_application(&application)?;
+        write_application(&application, settings.web)?;
         let root = settings
             .root
             .clone()
@@ -207,10 +221,11 @@ fn command(settings: &Settings) -> Result<Command> {
     Ok(command)
 }
 
-fn write_application(directory: &Path) -> Result<()> {
+fn write_application(directory: &Path, web: bool) -> Result<()> {
     std::fs::create_dir_all(directory.join("web"))?;
     std::fs::write(directory.join("schema.graphql"), SCHEMA)?;
-    std::fs::write(directory.join("config.yaml"), MANIFEST)?;
+    let web = if web { WEB } else { "" };
+    std::fs::write(directory.join("config.yaml"), format!("{MANIFEST}{web}"))?;
     std::fs::write(directory.join("web/hello.json"), r#"{"message":"hello"}"#)?;
     std::fs::write(directory.join("web/record.json"), item(0))?;
     Ok(())
