@@ -9,6 +9,8 @@
 //! a request that may turn the connection into another protocol, the scanner stops: what follows is held back
 //! until the answer tells whether it is HTTP.
 
+use memchr::{memchr, memchr3};
+
 /// Longest part of a line that is kept: enough for the names and values that decide the framing.
 const LINE_START: usize = 128;
 
@@ -144,7 +146,7 @@ impl Scanner {
                     used
                 }
                 _ => {
-                    let end = rest.iter().position(|byte| *byte == b'\n');
+                    let end = memchr(b'\n', rest);
                     let line_length = end.unwrap_or(rest.len());
                     let line = &rest[..line_length];
                     self.scan_line(line, end.is_some())
@@ -217,15 +219,8 @@ impl Scanner {
     }
 
     fn check_request_line(&self, part: &[u8]) -> Result<(), Answer> {
-        // RFC 9112, section 3.2: a target has no fragment.
-        if part.contains(&b'#') {
-            return Err(BAD_REQUEST);
-        }
-        // RFC 3986, appendix A: nor these, but some clients send them in queries.
-        for (byte, answer) in [(b'<', RAW_LESS), (b'>', RAW_GREATER)] {
-            if part.contains(&byte) {
-                return Err(answer);
-            }
+        if memchr3(b'#', b'<', b'>', part).is_some() {
+            return Err(forbidden_in_target(part));
         }
         let room = self.max_request_line_bytes.saturating_sub(self.line.bytes);
         if part.len() <= room {
@@ -239,6 +234,20 @@ impl Scanner {
         } else {
             NOT_IMPLEMENTED
         })
+    }
+}
+
+/// The answer to a target with a byte that no URL has.
+#[cold]
+fn forbidden_in_target(part: &[u8]) -> Answer {
+    // RFC 9112, section 3.2: a target has no fragment.
+    if part.contains(&b'#') {
+        return BAD_REQUEST;
+    }
+    // RFC 3986, appendix A: nor these, but some clients send them in queries.
+    match part.contains(&b'<') {
+        true => RAW_LESS,
+        false => RAW_GREATER,
     }
 }
 
@@ -299,7 +308,7 @@ impl Line {
 
 impl Head {
     fn note(&mut self, line: &[u8]) {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+        let Some(colon) = memchr(b':', line) else {
             return;
         };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
