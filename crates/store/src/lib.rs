@@ -25,18 +25,22 @@
 //!
 //! The engine is LMDB. A database left by a killed process needs no recovery. Its files must be on a local file
 //! system. Records are stored in the form described in [`document`], keys and index entries in the order of
-//! [`order`].
+//! [`order`]. Queries follow relationships within a database, [`Expression`]s compute attributes, and a
+//! [`CachedTable`] fetches what it lacks from a [`Source`]. Contents of type `Blob` are streamed into files of their
+//! own and out of them.
 //!
-//! Not here: protocols, users and roles (`auth` keeps them in tables of the `system` database), blobs,
-//! sources of caching tables, compaction at start.
+//! Not here: protocols, users and roles (`auth` keeps them in tables of the `system` database),
+//! compaction at start.
 #![deny(unsafe_code)]
 
 mod apply;
 mod audit;
 mod batch;
+mod blob;
 mod cache;
 mod computed;
 mod config;
+mod counter;
 mod database;
 pub mod document;
 mod environment;
@@ -75,13 +79,16 @@ pub mod validate;
 mod verify;
 mod writer;
 
-pub use crate::cache::{CacheControl, CacheLifetime, CachedTable, Loaded, Source};
+pub use crate::cache::{
+    CacheControl, CacheLifetime, CachedTable, ChangeKind, Loaded, Source, SourceChange,
+    SourceChanges,
+};
 pub use crate::computed::{ComputeFunction, Expression, ExpressionError};
 pub use crate::config::StoreConfig;
 pub use crate::database::QueryCounts;
 pub use crate::error::{EngineError, StoreError};
 pub use crate::format::FormatError;
-pub use crate::measure::{CommitTimes, DatabaseStatistics};
+pub use crate::measure::{CommitTimes, DatabaseStatistics, TableCounts};
 pub use crate::statistics::IndexProgress;
 pub use crate::store::{SYSTEM_DATABASE, Store};
 pub use crate::table::Table;

@@ -158,6 +158,7 @@ async fn s10_a_function_computes_what_the_program_registers() {
     fixture.verify("data").await;
 
     let fixture = fixture.reopen();
+    fixture.verify("data").await;
     let dog = resource::Catalog::table(&*fixture.store, "data", "Dog").unwrap();
     let error = write(&dog, "1", WriteKind::Delete, "").await.unwrap_err();
     assert_eq!(error.status(), 503, "its index entry could not be removed");

@@ -16,18 +16,19 @@ use tokio::time::sleep_until;
 
 use super::Identity;
 use super::broker::Broker;
-use super::feed::{Batch, Feed, FeedHandle, Part, feed};
+use super::feed::{Batch, Feed, FeedHandle, Part, Running, feed};
 use super::maintenance::now_ms;
 use super::operations::{self, Admitted, BoxFuture, Filter, Opened, Published};
 use super::record::SessionRecord;
 use super::sessions::{Claim, Signal, assigned_client_id};
+use super::shared::Membership;
 use super::socket::{Progress, Socket};
 use crate::codec::take_frame;
 use crate::mapping::Publisher;
 use crate::session::{
     Action, Counters, FilterRequest, PublishRequest, Session, SubscriptionKey, Will,
 };
-use crate::{CloseCause, Refusal};
+use crate::{CloseCause, QoS, Refusal};
 
 /// How long the last bytes may take when the peer may be gone, and how long the peer's own are waited for.
 const SHORT: Duration = Duration::from_secs(1);
@@ -47,6 +48,8 @@ pub(super) struct Connection<I> {
     claim: Option<Claim>,
     /// What is kept of the session, but for its state.
     record: SessionRecord,
+    /// The Will that is published later, unless the client comes back.
+    delayed_will: Option<Will>,
     /// The save that is under way.
     save: Option<BoxFuture<Result<(), Error>>>,
     /// The one operation that holds up further packets.
@@ -77,7 +80,7 @@ struct Subscribed {
 
 /// How an operation ended.
 enum Done {
-    Admitted(Result<Admitted, Refusal>),
+    Admitted(Result<Box<Admitted>, Refusal>),
     Subscribed(Vec<Result<Opened, Refusal>>),
     Resumed(Vec<Result<Opened, SubscriptionKey>>),
 }
@@ -108,6 +111,7 @@ impl<I: Io> Connection<I> {
             identity,
             claim: None,
             record: SessionRecord::default(),
+            delayed_will: None,
             save: None,
             operation: None,
             subscribe_next: None,
@@ -135,6 +139,7 @@ impl<I: Io> Connection<I> {
             let wake = self.wake(&mut shutdown, deadline).await;
             self.handle(wake);
             self.handle_frames();
+            self.finish_shared();
             self.start_save();
             self.count();
         }
@@ -148,14 +153,21 @@ impl<I: Io> Connection<I> {
             .cloned()
             .unwrap_or(CloseCause::EndOfStream);
         // Deliveries stop, and whoever takes over need not wait for our last bytes to be read.
+        self.finish_shared();
+        let groups = self.leave_groups();
         self.subscriptions.clear();
         self.feeds.clear();
         self.operation = None;
         let was_kept = self.record.is_kept();
-        self.record.will = None;
         self.perform_actions();
+        self.record.will = self.delayed_will.take();
         if was_kept {
             self.keep().await;
+        }
+        for filter in groups {
+            if let Err(error) = self.broker.save_group(&filter).await {
+                tracing::error!(%error, %filter, "a shared subscription was not kept");
+            }
         }
         // Polled once: the resources have every publication before a successor can send its first.
         let Self {
@@ -323,19 +335,19 @@ impl<I: Io> Connection<I> {
                         identity,
                         request,
                     );
-                    self.operation = Some(Box::pin(async { Done::Admitted(admit.await) }));
+                    self.operation = Some(Box::pin(async {
+                        Done::Admitted(admit.await.map(Box::new))
+                    }));
                 }
                 Action::Publish(request) => self.publish(request),
                 Action::PublishWill(will) => self.publish_will(will),
                 Action::Resume(requests) => {
                     let (broker, context) = (Arc::clone(&self.broker), Arc::clone(&self.context));
-                    let resume = operations::resume(broker, context, requests);
+                    let resume = operations::resume(broker, context, requests, self.membership());
                     self.operation = Some(Box::pin(async { Done::Resumed(resume.await) }));
                 }
                 Action::Subscribe(filters) => self.subscribe_next = Some(filters),
-                Action::Unsubscribe(key) => {
-                    self.subscriptions.remove(&key);
-                }
+                Action::Unsubscribe(key) => self.unsubscribe(key),
             }
         }
         if self.publishes.is_empty() {
@@ -343,10 +355,58 @@ impl<I: Io> Connection<I> {
         }
     }
 
+    fn unsubscribe(&mut self, key: SubscriptionKey) {
+        let Some(subscribed) = self.subscriptions.remove(&key) else {
+            return;
+        };
+        if let Some(member) = &subscribed.feed.member {
+            member.forget(self.session.client_id());
+            // [MQTT-3.10.4-3]: what was sent is completed here.
+            member.leave(|at| self.session.in_flight(key, at).is_some());
+        }
+    }
+
+    /// How this session takes part in shared subscriptions.
+    fn membership(&self) -> Membership {
+        Membership {
+            is_kept: self.session.session_expiry_interval_s() > 0,
+            window: self.session.send_window(),
+        }
+    }
+
+    /// Tells the groups of shared subscriptions what the client has.
+    fn finish_shared(&mut self) {
+        for (key, at) in self.session.take_shared_finished() {
+            let subscribed = self.subscriptions.get(&key);
+            if let Some(member) = subscribed.and_then(|one| one.feed.member.as_ref()) {
+                member.finish(at);
+            }
+        }
+    }
+
+    /// Gives back what others of a shared subscription can deliver: all but QoS 2 that was sent. Answers the
+    /// groups that are kept for this session.
+    fn leave_groups(&self) -> Vec<Arc<str>> {
+        let is_kept = self.session.session_expiry_interval_s() > 0;
+        let mut groups = Vec::new();
+        for (key, subscribed) in &self.subscriptions {
+            let Some(member) = &subscribed.feed.member else {
+                continue;
+            };
+            if is_kept {
+                groups.push(Arc::clone(member.filter()));
+            } else {
+                member.forget(self.session.client_id());
+            }
+            member.leave(|at| self.session.in_flight(*key, at) == Some(QoS::ExactlyOnce));
+        }
+        groups
+    }
+
     /// Publishes the Will now, or leaves it with the session until its delay is over.
     fn publish_will(&mut self, will: Will) {
         if will.delay_s > 0 && self.session.session_expiry_interval_s() > 0 {
-            self.record.will = Some(will);
+            self.delayed_will = Some(will);
             return;
         }
         self.refresh_caller();
@@ -396,13 +456,14 @@ impl<I: Io> Connection<I> {
             Arc::clone(&self.broker),
             Arc::clone(&self.context),
             filters.collect(),
+            self.membership(),
         );
         self.operation = Some(Box::pin(async { Done::Subscribed(subscribe.await) }));
     }
 
     fn handle_done(&mut self, done: Done) {
         match done {
-            Done::Admitted(Ok(admitted)) => self.handle_admitted(admitted),
+            Done::Admitted(Ok(admitted)) => self.handle_admitted(*admitted),
             Done::Admitted(Err(refusal)) => self.session.handle_authenticated(Err(refusal), now()),
             Done::Resumed(results) => {
                 let (opened, dropped): (Vec<_>, Vec<_>) =
@@ -451,7 +512,8 @@ impl<I: Io> Connection<I> {
             subscription,
         } = opened;
         match (self.subscriptions.get(&key), subscription) {
-            (Some(subscribed), Some(state)) => subscribed.feed.replay(state),
+            (Some(subscribed), Some(Running::Own(state))) => subscribed.feed.replay(state),
+            (Some(_), Some(Running::Shared(..))) => {} // it is a member already
             (None, Some(subscription)) => {
                 let (stream, feed) = feed(key, subscription);
                 self.feeds.push(stream);

@@ -73,8 +73,14 @@ pub struct Config {
     pub sse_keep_alive: Duration,
     /// WebSocket clients may write.
     pub web_socket_writes: bool,
+    /// Origins whose pages may open a WebSocket; `None` is any.
+    pub web_socket_origins: Option<Vec<String>>,
+    /// Compress WebSocket messages.
+    pub web_socket_compression: bool,
     /// The file the settings were read from.
     pub file: Option<PathBuf>,
+    /// All settings as they would be written in a file.
+    pub settings: serde_json::Value,
     /// Where the program before this one left its listening sockets, and the process that holds them.
     pub inherit: Option<(PathBuf, u32)>,
     /// What is odd but not wrong; logged at the start.
@@ -162,6 +168,10 @@ pub struct Storage {
     pub map_bytes: u64,
     /// Longest estimated wait of a write.
     pub max_queue_time: Duration,
+    /// Records one query may look at without an index.
+    pub max_scan_records: u64,
+    /// Rows a condition on related records may yield.
+    pub max_join_rows: u64,
 }
 
 impl Config {
@@ -219,6 +229,8 @@ impl Config {
                     "storage.maxTransactionQueueTime",
                     &file.storage.max_transaction_queue_time,
                 )?,
+                max_scan_records: file.storage.max_scan_records,
+                max_join_rows: file.storage.max_join_rows,
             },
             metrics: observability::metrics(&file.metrics)?,
             health: observability::health(&file.health)?,
@@ -226,8 +238,15 @@ impl Config {
             max_queued_bytes: size("realtime.maxQueuedBytes", &file.realtime.max_queued_bytes)?,
             sse_keep_alive: Duration::from_millis(file.realtime.sse_keep_alive),
             web_socket_writes: file.realtime.web_socket_writes,
+            web_socket_origins: file
+                .realtime
+                .web_socket_origins
+                .as_ref()
+                .map(|origins| list(Some(origins))),
+            web_socket_compression: file.realtime.web_socket_compression,
             file: None,
             inherit: None,
+            settings: serde_json::Value::Null,
             root,
             warnings,
         })

@@ -149,6 +149,10 @@ section! {
         map_size: SizeSetting = SizeSetting::Text("1T".to_owned()),
         /// Estimated wait in the write queue above which writes are refused with 503; a number is seconds.
         max_transaction_queue_time: DurationSetting = DurationSetting::Text("45s".to_owned()),
+        /// Records one query may look at without an index before it is refused.
+        max_scan_records: u64 = 10_000_000,
+        /// Rows a condition on related records may yield before the query is refused.
+        max_join_rows: u64 = 100_000,
         /// Log of its own.
         logging: Option<ComponentLogging> = None,
     }
@@ -165,6 +169,10 @@ section! {
         sse_keep_alive: u64 = 15_000,
         /// Let WebSocket clients write with messages such as `{"type":"put","id":"1","value":{}}`.
         web_socket_writes: bool = false,
+        /// Origins whose pages may open a WebSocket; absent is any, and for a session's cookie the host alone.
+        web_socket_origins: Option<OneOrMany> = None,
+        /// Compress WebSocket messages for clients that offer it (permessage-deflate).
+        web_socket_compression: bool = true,
     }
 }
 
