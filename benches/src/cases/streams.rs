@@ -18,6 +18,8 @@ use crate::wire::{self, sse, websocket};
 const SUBSCRIBERS: usize = 100;
 /// Connections that write, one change on the way each.
 const WRITERS: usize = 64;
+/// Connections of the echo case: enough that the server does not fall asleep between messages.
+const ECHO_CONNECTIONS: usize = 32;
 /// Sent and returned by the echo case.
 const ECHO_BYTES: [u8; 64] = [b'x'; 64];
 
@@ -30,7 +32,7 @@ pub(super) const FAN_OUT: Case = Case {
 pub(super) const ECHO: Case = Case {
     name: "websocket-echo",
     group: "streams",
-    title: "WebSocket echo of 64 bytes, one message on the way",
+    title: "WebSocket echo of 64 bytes, 32 connections with one message on the way each",
     run: echo,
 };
 
@@ -141,14 +143,16 @@ fn echo(lab: &Lab) -> Result<Outcome> {
 
 fn echo_websocket(address: SocketAddr, server: u32, span: Span) -> Result<Sample> {
     let mut net = Net::new()?;
-    let streams = vec![websocket::connect(address, "/")?];
+    let connect = |_| websocket::connect(address, "/");
+    let streams = (0..ECHO_CONNECTIONS).map(connect).collect::<Result<_>>()?;
     let mut script = Echo::websocket(&mut net, streams, websocket::text(&ECHO_BYTES))?;
     load::run(&mut net, &mut script, span, server)
 }
 
 fn echo_bytes(address: SocketAddr, server: u32, span: Span) -> Result<Sample> {
     let mut net = Net::new()?;
-    let streams = vec![wire::connect(address)?];
+    let connect = |_| wire::connect(address);
+    let streams = (0..ECHO_CONNECTIONS).map(connect).collect::<Result<_>>()?;
     let mut script = Echo::bytes(&mut net, streams, websocket::text(&ECHO_BYTES))?;
     load::run(&mut net, &mut script, span, server)
 }

@@ -16,7 +16,7 @@ pub(super) const HTTP2: Case = Case {
 pub(super) const HANDSHAKE: Case = Case {
     name: "handshake",
     group: "tls",
-    title: "TLS handshake with ECDSA P-256, full and resumed, with one small response",
+    title: "TLS handshake with ECDSA P-256, full and resumed",
     run: handshake,
 };
 
