@@ -14,6 +14,7 @@
 mod broker;
 mod connection;
 mod feed;
+mod inspect;
 mod maintenance;
 mod method;
 mod operations;
@@ -30,6 +31,7 @@ use base::{ConnInfo, Io, Shutdown};
 use resource::{Caller, Credentials};
 
 pub use self::broker::{Broker, Statistics};
+pub use self::inspect::KeptSession;
 pub use self::method::{AuthenticationExchange, AuthenticationMethod, AuthenticationStep};
 pub use self::sessions::SessionInfo;
 pub use self::store::{MemorySessions, SessionStore, TableSessions};

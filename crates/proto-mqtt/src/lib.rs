@@ -45,7 +45,7 @@ pub use crate::config::{ConfigError, MqttConfig};
 #[cfg(feature = "driver")]
 pub use crate::driver::{
     AuthenticationExchange, AuthenticationMethod, AuthenticationStep, Broker, Identity,
-    MemorySessions, SessionInfo, SessionStore, Statistics, TableSessions, serve,
+    KeptSession, MemorySessions, SessionInfo, SessionStore, Statistics, TableSessions, serve,
 };
 pub use crate::error::{CloseCause, DecodeError, EncodeError, Refusal};
 pub use crate::protocol::{PacketId, QoS, ReasonCode, RetainHandling, Version};

@@ -41,9 +41,8 @@ pub fn register(
             .context("'http.trustedProxies': expected addresses or networks such as 10.0.0.0/8")?;
         chains.edge(Ports::All, "proxies", Stage::gate(proxies));
     }
-    if let Some(requests) = &http.request_log {
+    if let Some(log) = request_log(config) {
         // Outside the limits, so that every answer is logged, whoever gave it.
-        let log = RequestLog::new(request_log(requests, config));
         chains.edge(Ports::All, "log", Stage::gate(log));
     }
     register_limits(chains, config, metrics)?;
@@ -198,8 +197,10 @@ fn compression_config(given: &config::Compression) -> CompressionConfig {
     }
 }
 
-fn request_log(requests: &config::RequestLog, config: &Config) -> RequestLogConfig {
-    RequestLogConfig {
+/// The request log, if there is one.
+pub fn request_log(config: &Config) -> Option<RequestLog> {
+    let requests = config.http.request_log.as_ref()?;
+    Some(RequestLog::new(RequestLogConfig {
         level: match requests.level.unwrap_or(config.logging.level) {
             level if level <= LogLevel::Info => RequestLogLevel::Info,
             LogLevel::Warn => RequestLogLevel::Warn,
@@ -213,5 +214,5 @@ fn request_log(requests: &config::RequestLog, config: &Config) -> RequestLogConf
         headers: requests.headers,
         id: requests.id,
         id_header: config.http.request_id,
-    }
+    }))
 }
