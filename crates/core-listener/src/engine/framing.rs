@@ -10,6 +10,7 @@
 //! until the answer tells whether it is HTTP.
 
 use http::StatusCode;
+use memchr::{memchr, memchr3};
 
 /// The most field lines of a head, as hyper has it.
 const MAX_FIELD_LINES: usize = 100;
@@ -157,7 +158,7 @@ impl Scanner {
                     used
                 }
                 _ => {
-                    let end = rest.iter().position(|byte| *byte == b'\n');
+                    let end = memchr(b'\n', rest);
                     let line_length = end.unwrap_or(rest.len());
                     let line = &rest[..line_length];
                     self.scan_line(line, end.is_some())
@@ -239,15 +240,8 @@ impl Scanner {
     }
 
     fn check_request_line(&self, part: &[u8]) -> Result<(), Answer> {
-        // RFC 9112, section 3.2: a target has no fragment.
-        if part.contains(&b'#') {
-            return Err(BAD_REQUEST);
-        }
-        // RFC 3986, appendix A: nor these, but some clients send them in queries.
-        for (byte, answer) in [(b'<', RAW_LESS), (b'>', RAW_GREATER)] {
-            if part.contains(&byte) {
-                return Err(answer);
-            }
+        if memchr3(b'#', b'<', b'>', part).is_some() {
+            return Err(forbidden_in_target(part));
         }
         // After its CR come at least one LF and an empty line.
         let longest = self.max_head_bytes.saturating_sub(3);
@@ -272,6 +266,20 @@ impl Scanner {
             true => Err(FIELDS_TOO_LARGE),
             false => Ok(()),
         }
+    }
+}
+
+/// The answer to a target with a byte that no URL has.
+#[cold]
+fn forbidden_in_target(part: &[u8]) -> Answer {
+    // RFC 9112, section 3.2: a target has no fragment.
+    if part.contains(&b'#') {
+        return BAD_REQUEST;
+    }
+    // RFC 3986, appendix A: nor these, but some clients send them in queries.
+    match part.contains(&b'<') {
+        true => RAW_LESS,
+        false => RAW_GREATER,
     }
 }
 
@@ -332,7 +340,7 @@ impl Line {
 
 impl Head {
     fn note(&mut self, line: &[u8]) {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+        let Some(colon) = memchr(b':', line) else {
             return;
         };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
