@@ -182,7 +182,7 @@ fn v5_v6_the_core_form_has_three_words_and_an_unknown_type_is_the_text() {
         "max_network_send_bytes_rate",
         "max_network_receive_bytes_rate",
     ];
-    assert!(core.lines().count() >= 2, "{core}");
+    assert_eq!(core.lines().count(), known.len(), "{core}");
     for line in core.lines() {
         let [name, word, number] = line.split(' ').collect::<Vec<_>>()[..] else {
             panic!("{line}");
@@ -500,6 +500,13 @@ fn a_scrape_may_be_compressed_and_choose_groups_families_and_tables() {
     let (_, text) = get(&format!("{url}?with_table_metrics=minified"), &[]);
     let records = "table_records{database=\"data\",table=\"Dog\"}";
     assert_eq!(Scrape::of(&text).value(records), 1.0);
+    assert!(!text.contains("table_write_total{"), "{text}");
+    get(&motet.url("/Dog/1"), &[]);
+    let (_, text) = get(&format!("{url}?with_table_metrics=all"), &[]);
+    for (family, least) in [("table_write_total", 1.0), ("table_read_total", 1.0)] {
+        let series = format!("{family}{{database=\"data\",table=\"Dog\"}}");
+        assert!(Scrape::of(&text).value(&series) >= least, "{text}");
+    }
     let (status, memory) = get(&(motet.operations_url() + "metrics/memory"), &[]);
     assert_eq!(status, 200);
     assert!(memory.lines().all(|line| line.contains(": ")), "{memory}");
@@ -590,4 +597,90 @@ fn a_scrape_is_quick() {
         times[times.len() / 2] < Duration::from_millis(500),
         "{times:?}"
     );
+}
+
+#[test]
+fn queues_compression_continues_denials_and_the_configuration_are_counted() {
+    let motet = start(Builder::new());
+    let long = json!({ "name": "a".repeat(10_000) });
+    let expect = ["-H", "Expect: 100-continue"];
+    let (status, _) = curl("PUT", &motet.url("/Dog/1"), Some(&long), &expect);
+    assert_eq!(status, 204);
+    let gzip = ["-H", "Accept-Encoding: gzip", "-o", "/dev/null"];
+    get(&motet.url("/Dog/1"), &gzip);
+    let scraped = scrape(&motet);
+    let compressed = |direction: &str| {
+        let parts = ["encoding=\"gzip\"", direction];
+        scraped.sum("http_compression_bytes_total", &parts)
+    };
+    let (before, after) = (
+        compressed("direction=\"in\""),
+        compressed("direction=\"out\""),
+    );
+    assert!(before > 10_000.0 && after > 0.0 && after < before / 10.0);
+    assert_eq!(scraped.value("http_continue_sent_total"), 1.0);
+    assert_eq!(scraped.value("config_last_reload_success"), 1.0);
+    assert!(scraped.value("config_last_reload_timestamp_seconds") > 1_700_000_000.0);
+    assert!(scraped.value("runtime_blocking_threads") >= 1.0);
+    for present in [
+        "http_requests_queued{listener=\"http\"}",
+        "http_requests_queued{listener=\"operations\"}",
+        "auth_denied_total{kind=\"operation\"}",
+        "auth_denied_total{kind=\"table\"}",
+        "auth_cache_entries",
+        "storage_records_read_total{database=\"data\"}",
+        "storage_oldest_snapshot_seconds{database=\"data\"}",
+        "http_requests_rejected_total{reason=\"draining\"}",
+    ] {
+        assert!(scraped.0.contains_key(present), "{present}");
+    }
+}
+
+#[test]
+fn requests_of_users_are_told_to_super_users_who_ask() {
+    let motet = start(Builder::new());
+    put(&motet, "1");
+    let url = motet.operations_url() + "metrics";
+    let users = |url: &str, more: &[&str]| {
+        let (_, text) = get(url, more);
+        Scrape::of(&text).sum("http_user_requests_total", &["user="])
+    };
+    // `motet dev` takes this machine for the first super user.
+    let asked = format!("{url}?with_user_connections=all");
+    assert!(users(&asked, &[]) >= 1.0);
+    assert_eq!(users(&url, &[]), 0.0);
+    let (_, text) = get(&url, &[]);
+    assert!(!text.contains("http_user_requests_total{"), "{text}");
+}
+
+#[test]
+fn a_trace_is_an_exemplar_and_created_is_a_setting() {
+    let motet = start(Builder::new().set("METRICS_CREATED", "true"));
+    put(&motet, "1");
+    let parent = "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    get(&motet.url("/Dog/1"), &["-H", parent]);
+    let accept = "Accept: application/openmetrics-text; version=1.0.0";
+    let url = motet.operations_url() + "metrics";
+    let (_, text) = get(&url, &["-H", accept]);
+    let exemplar = text
+        .lines()
+        .find(|line| line.contains("# {trace_id="))
+        .unwrap();
+    assert!(exemplar.contains("route=\"/Dog/\""), "{exemplar}");
+    assert!(
+        exemplar.contains("4bf92f3577b34da6a3ce929d0e0e4736"),
+        "{exemplar}"
+    );
+    let created = "\nhttp_requests_created{";
+    assert!(text.contains(created), "{text}");
+    let (_, text) = get(&url, &[]);
+    assert!(!text.contains("_created") && !text.contains("trace_id"));
+}
+
+#[test]
+fn readiness_tells_of_indexes_without_depending_on_them() {
+    let motet = start(Builder::new());
+    let (status, text) = get(&(motet.operations_url() + "readyz?verbose"), &[]);
+    assert_eq!(status, 200);
+    assert!(text.contains("[+]indexes ok\n"), "{text}");
 }

@@ -1,6 +1,9 @@
 //! Settings of `http` that change what a client sees, each by curl against the server.
 #![forbid(unsafe_code)]
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use motet_tests::http::curl;
 use motet_tests::{Builder, Motet, eventually};
 use serde_json::Value;
@@ -74,6 +77,30 @@ fn a12_the_request_log_has_the_lines_of_its_level_in_a_file_of_its_own() {
         !text.contains("limit(1)") && !text.contains("secret"),
         "{text}"
     );
+}
+
+#[test]
+fn what_the_http_engine_refuses_by_itself_is_in_the_request_log() {
+    let server = start("http:\n  logging: {level: warn, path: log/requests.log}\n");
+    let address = server.motet.url("/");
+    let address = address.trim_start_matches("http://").trim_end_matches('/');
+    for (request, status) in [
+        ("GET /a HTTP/1.1\nHost: a\r\n\r\n", "400"),
+        ("GET /b HTTP/1.1\r\n\r\n", "400"),
+        ("GET /c HTTP/9.9\r\nHost: a\r\n\r\n", "505"),
+    ] {
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    eventually("three lines", || {
+        let text = server.log("log/requests.log");
+        let has = |line: &str| text.contains(line);
+        (has("- - HTTP/1.1 400") && has("GET /b HTTP/1.1 400") && has("- - HTTP/1.1 505"))
+            .then_some(())
+    });
 }
 
 #[test]

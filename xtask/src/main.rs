@@ -8,6 +8,7 @@
 //! subject with the messages its tests expect. Nothing here is part of what users run.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod ci;
 mod deny;
 mod fuzz;
@@ -30,7 +31,10 @@ usage: cargo xtask CHORE [ARGUMENT]...
   ci               everything CI runs, with the time of each step
   deny [CHECK]...  cargo-deny, installed under .cache/ when missing (default: bans licenses sources)
   fuzz [SECONDS]   run every fuzz target for so long (default 60); needs nightly and cargo-fuzz
-  bench            not available yet";
+  bench [CASE]...  build for release and measure against the peers that are installed (--list names the cases)
+  bench --quick    instructions for one operation on hot paths; fails 10 % above the baseline
+                   (--accept makes what was counted the baseline)
+  bench --setup    install the peers: nginx, mosquitto, rumqttd, and valgrind for --quick";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -53,9 +57,7 @@ fn perform(chore: Option<&str>, arguments: &[String]) -> Result<()> {
         (Some("deny"), _) => deny::run(arguments),
         (Some("fuzz"), []) => fuzz::run("60"),
         (Some("fuzz"), [seconds]) => fuzz::run(seconds),
-        (Some("bench"), _) => bail!(
-            "bench: not available yet: there is no load generator or set of cases in benches/ to run"
-        ),
+        (Some("bench"), _) => bench::run(arguments),
         (Some("help" | "--help" | "-h") | None, _) => {
             println!("{USAGE}");
             Ok(())

@@ -54,6 +54,27 @@ const TEST_TOOLS: [Tool; 9] = [
     },
 ];
 
+/// What `cargo xtask bench` compares with (nginx: BSD-2-Clause, mosquitto: EPL-2.0 or BSD-3-Clause) and counts
+/// instructions with (valgrind: GPL-2.0-or-later). They run as programs of their own and are not distributed.
+const BENCH_TOOLS: [Tool; 4] = [
+    Tool {
+        program: "nginx",
+        package: "nginx-light",
+    },
+    Tool {
+        program: "mosquitto",
+        package: "mosquitto",
+    },
+    Tool {
+        program: "valgrind",
+        package: "valgrind",
+    },
+    Tool {
+        program: "vgdb",
+        package: "valgrind",
+    },
+];
+
 /// A client library in another language, which comes from the registry of that language into the cache.
 struct Library {
     /// Where it lies in the cache.
@@ -115,17 +136,27 @@ pub(crate) fn ensure_libraries() -> Result<()> {
 /// If one is missing and this is not a Debian system, or the caller is not root, or apt fails. The error
 /// names the programs, their packages and the command that installs them.
 pub(crate) fn ensure_test_tools() -> Result<()> {
-    let absent = missing(on_path);
+    ensure("the tests call", &TEST_TOOLS)
+}
+
+/// Makes sure the measurements find the servers they compare with.
+///
+/// # Errors
+///
+/// As [`ensure_test_tools`].
+pub(crate) fn ensure_bench_tools() -> Result<()> {
+    ensure("the measurements call", &BENCH_TOOLS)
+}
+
+fn ensure(who: &str, tools: &[Tool]) -> Result<()> {
+    let absent = missing(tools, is_installed);
     if absent.is_empty() {
         return Ok(());
     }
     if !is_debian() || !is_root() {
-        bail!("{}", instructions(&absent));
+        bail!("{}", instructions(who, &absent));
     }
-    println!(
-        "installing what the tests call: {}",
-        packages(&absent).join(" ")
-    );
+    println!("installing what {who}: {}", packages(&absent).join(" "));
     run::run(Command::new("apt-get").args(["update", "--quiet"]))?;
     run::run(
         Command::new("apt-get")
@@ -133,18 +164,27 @@ pub(crate) fn ensure_test_tools() -> Result<()> {
             .args(["install", "--quiet", "--yes", "--no-install-recommends"])
             .args(packages(&absent)),
     )?;
-    let absent = missing(on_path);
+    let absent = missing(tools, is_installed);
     if !absent.is_empty() {
-        bail!("apt-get succeeded, but still: {}", instructions(&absent));
+        bail!(
+            "apt-get succeeded, but still: {}",
+            instructions(who, &absent)
+        );
     }
     Ok(())
 }
 
-fn missing(present: impl Fn(&str) -> bool) -> Vec<Tool> {
-    TEST_TOOLS
-        .into_iter()
+fn missing(tools: &[Tool], present: impl Fn(&str) -> bool) -> Vec<Tool> {
+    tools
+        .iter()
+        .copied()
         .filter(|tool| !present(tool.program))
         .collect()
+}
+
+/// Servers lie in `sbin`, which is not in everybody's `PATH`.
+fn is_installed(program: &str) -> bool {
+    on_path(program) || Path::new("/usr/sbin").join(program).is_file()
 }
 
 fn packages(tools: &[Tool]) -> Vec<&'static str> {
@@ -153,13 +193,13 @@ fn packages(tools: &[Tool]) -> Vec<&'static str> {
     packages
 }
 
-fn instructions(absent: &[Tool]) -> String {
+fn instructions(who: &str, absent: &[Tool]) -> String {
     let named: Vec<_> = absent
         .iter()
         .map(|tool| format!("{} (package {})", tool.program, tool.package))
         .collect();
     format!(
-        "the tests call programs that are not installed: {}. On a Debian system: \
+        "{who} programs that are not installed: {}. On a Debian system: \
          sudo apt-get update && sudo apt-get install --no-install-recommends {}",
         named.join(", "),
         packages(absent).join(" ")
@@ -191,14 +231,14 @@ mod tests {
 
     #[test]
     fn nothing_is_missing_when_every_program_is_there() {
-        assert_eq!(missing(|_| true), []);
+        assert_eq!(missing(&TEST_TOOLS, |_| true), []);
     }
 
     #[test]
     fn missing_programs_are_named_with_packages_and_the_command() {
-        let absent = missing(|program| program == "curl");
+        let absent = missing(&TEST_TOOLS, |program| program == "curl");
         assert_eq!(
-            instructions(&absent),
+            instructions("the tests call", &absent),
             "the tests call programs that are not installed: mosquitto_pub (package mosquitto-clients), \
              mosquitto_sub (package mosquitto-clients), chromium (package chromium), promtool (package prometheus), \
              h2load (package nghttp2-client), openssl (package openssl), pip3 (package python3-pip), npm (package npm). \

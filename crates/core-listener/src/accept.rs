@@ -15,7 +15,6 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::address::ListenAddress;
 use crate::bind;
 use crate::config::TcpConfig;
 use crate::listener::{Connection, ConnectionHandler, Listener, ServiceFactory, WorkerService};
@@ -67,14 +66,10 @@ impl Acceptor {
         accepting: watch::Sender<usize>,
         counters: Arc<Counters>,
     ) -> Self {
-        let unix_path = match &listener.address {
-            ListenAddress::Unix(path) => Some(path.clone()),
-            _ => None,
-        };
         let entrance = Entrance {
             setting: listener.setting.clone(),
             worker,
-            unix_path,
+            unix_path: listener.unix_path(),
             tls: listener.tls.clone(),
             sniffs_tls: listener.sniffs_tls,
             alpn: listener.alpn,

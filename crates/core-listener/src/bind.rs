@@ -22,7 +22,7 @@ pub(crate) struct TcpSockets {
     pub(crate) sockets: Vec<TcpListener>,
 }
 
-/// Opens `copies` sockets on one port.
+/// Opens `copies` sockets on one port, of each address if `hosts` asks for all.
 ///
 /// # Errors
 ///
@@ -35,7 +35,8 @@ pub(crate) fn bind_tcp(
     config: &TcpConfig,
     copies: usize,
     any_port: Option<AnyPort>,
-) -> Result<TcpSockets, BindError> {
+    hosts: Hosts,
+) -> Result<Vec<TcpSockets>, BindError> {
     let bind = |address: SocketAddr| {
         bind_any_port(address, config, copies, any_port).map_err(|error| BindError {
             setting: setting.clone(),
@@ -44,15 +45,16 @@ pub(crate) fn bind_tcp(
         })
     };
     match resolve(address) {
-        Ok(Resolved::One(address)) => bind(address),
+        Ok(Resolved::These(addresses)) => bind_each(&addresses, hosts, bind),
         Ok(Resolved::Wildcard(port)) => {
-            bind((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| {
+            let bound = bind((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| {
                 // Any other failure may mean that this machine has no IPv6.
                 match error.error.kind() {
                     io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
                     _ => bind((Ipv4Addr::UNSPECIFIED, port).into()),
                 }
-            })
+            });
+            Ok(vec![bound?])
         }
         Err(error) => Err(BindError {
             setting: setting.clone(),
@@ -62,19 +64,55 @@ pub(crate) fn bind_tcp(
     }
 }
 
+/// How many addresses of a host are bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hosts {
+    First,
+    All,
+}
+
+/// The first address, or all of them on the port that the first one got.
+fn bind_each(
+    addresses: &[SocketAddr],
+    hosts: Hosts,
+    bind: impl Fn(SocketAddr) -> Result<TcpSockets, BindError>,
+) -> Result<Vec<TcpSockets>, BindError> {
+    let wanted = match hosts {
+        Hosts::First => &addresses[..addresses.len().min(1)],
+        Hosts::All => addresses,
+    };
+    let mut bound: Vec<TcpSockets> = Vec::with_capacity(wanted.len());
+    for address in wanted {
+        let mut address = *address;
+        if let Some(first) = bound.first() {
+            address.set_port(first.local.port());
+        }
+        bound.push(bind(address)?);
+    }
+    Ok(bound)
+}
+
 pub(crate) enum Resolved {
-    One(SocketAddr),
+    /// One or more.
+    These(Vec<SocketAddr>),
     Wildcard(u16),
 }
 
 pub(crate) fn resolve(address: &ListenAddress) -> io::Result<Resolved> {
     match address {
         ListenAddress::Wildcard(port) => Ok(Resolved::Wildcard(*port)),
-        ListenAddress::Tcp(address) => Ok(Resolved::One(*address)),
+        ListenAddress::Tcp(address) => Ok(Resolved::These(vec![*address])),
         ListenAddress::Host(host, port) => {
-            let first = (host.as_str(), *port).to_socket_addrs()?.next();
+            let mut addresses = Vec::new();
+            for address in (host.as_str(), *port).to_socket_addrs()? {
+                // Name services repeat themselves.
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
             let none = || io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-            first.map(Resolved::One).ok_or_else(none)
+            let some = (!addresses.is_empty()).then_some(addresses);
+            some.map(Resolved::These).ok_or_else(none)
         }
         ListenAddress::Unix(_) => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -113,11 +151,12 @@ fn bind_copies(
 ) -> io::Result<TcpSockets> {
     if address.port() != 0 && !config.share_port {
         // Without `SO_REUSEPORT` this fails if anybody listens, whatever options they set.
-        open_tcp(address, false)?;
+        open_tcp(address, false, config.v6_only)?;
     }
     let mut sockets = Vec::with_capacity(copies);
     for _ in 0..copies {
-        let socket = open_tcp(address, copies > 1 || config.share_port)?;
+        let shared = copies > 1 || config.share_port;
+        let socket = open_tcp(address, shared, config.v6_only)?;
         // With port 0 the first socket chooses and the others follow.
         address = socket.local_addr()?.as_socket().unwrap_or(address);
         socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))?;
@@ -129,14 +168,14 @@ fn bind_copies(
     })
 }
 
-fn open_tcp(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+fn open_tcp(address: SocketAddr, shared: bool, v6_only: bool) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
-    if address.ip() == Ipv6Addr::UNSPECIFIED {
-        socket.set_only_v6(false)?;
+    if address.is_ipv6() && (v6_only || address.ip() == Ipv6Addr::UNSPECIFIED) {
+        socket.set_only_v6(v6_only)?;
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::engine::RefusalHook;
+
 /// TCP options of listening and accepted sockets.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -17,6 +19,9 @@ pub struct TcpConfig {
     /// connections. Default off: a port in use is an error. For a restart, handing over the sockets
     /// ([`ServerHandle::hand_over`](crate::ServerHandle::hand_over)) loses nothing, and this may lose a few.
     pub share_port: bool,
+    /// Sockets on IPv6 addresses take IPv6 alone. Default off: the wildcard takes IPv4 as well, and other
+    /// addresses are what the system makes of them.
+    pub v6_only: bool,
 }
 
 impl Default for TcpConfig {
@@ -26,6 +31,7 @@ impl Default for TcpConfig {
             nodelay: true,
             keepalive: Some(Duration::from_secs(600)),
             share_port: false,
+            v6_only: false,
         }
     }
 }
@@ -70,6 +76,9 @@ pub struct HttpConfig {
     pub http2_extended_connect: bool,
     /// Limits of HTTP/2 connections.
     pub http2_limits: Http2Limits,
+    /// Hears of the answers that the engine gives without the service, and may give them content. Default
+    /// none: they are counted and have no content.
+    pub on_refusal: Option<RefusalHook>,
 }
 
 impl Default for HttpConfig {
@@ -85,6 +94,7 @@ impl Default for HttpConfig {
             http2_prior_knowledge: false,
             http2_extended_connect: false,
             http2_limits: Http2Limits::default(),
+            on_refusal: None,
         }
     }
 }

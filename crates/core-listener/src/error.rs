@@ -52,6 +52,12 @@ pub enum StartError {
         /// Setting of the listener.
         setting: Arc<str>,
     },
+    /// Configuration: another port is allowed for a socket that is open already.
+    #[error("{setting} has an open socket, for which no other port can be chosen")]
+    AnyPortOfOpenSocket {
+        /// Setting of the listener.
+        setting: Arc<str>,
+    },
     /// The system gave no event queue or no thread.
     #[error("cannot start worker {worker}: {error}")]
     Worker {
@@ -67,7 +73,7 @@ pub enum StartError {
         /// What the system answered; already part of the message.
         error: io::Error,
     },
-    /// A listening socket could not be duplicated.
+    /// A listening socket could not be duplicated or prepared.
     #[error("cannot duplicate the listening socket of {setting}: {error}")]
     Duplicate {
         /// Setting of the listener.

@@ -301,7 +301,9 @@ fn listens_on(socket: &ListenSocket, address: &ListenAddress) -> bool {
                 return false;
             };
             match bind::resolve(address) {
-                Ok(bind::Resolved::One(wanted)) => fits(local, wanted),
+                Ok(bind::Resolved::These(wanted)) => {
+                    wanted.into_iter().any(|wanted| fits(local, wanted))
+                }
                 Ok(bind::Resolved::Wildcard(port)) => {
                     local.ip().is_unspecified() && (port == 0 || port == local.port())
                 }

@@ -74,12 +74,14 @@ pub use crate::address::{AddressError, ListenAddress};
 pub use crate::ciphers::{CipherList, TlsVersion};
 pub use crate::client_auth::{CertificateCheck, ClientAuth, ClientAuthorities};
 pub use crate::config::{Http2Limits, HttpConfig, TcpConfig};
-pub use crate::engine::{HttpService, RequestBody, RequestBodyError, ServiceFn, service_fn};
+pub use crate::engine::{
+    HttpService, Refusal, RefusalHook, RequestBody, RequestBodyError, ServiceFn, service_fn,
+};
 pub use crate::error::{BindError, StartError};
 pub use crate::handle::{CloseReport, ConnectionCounts, ServerGuard, ServerHandle, ServerState};
 pub use crate::handover::{HandOverError, InheritedSockets};
 pub use crate::identity::Identity;
-pub use crate::listener::{AnyPort, Listener};
+pub use crate::listener::{AnyPort, Listener, OpenSocket};
 #[cfg(feature = "revocation")]
 pub use crate::revocation::{
     CrlConfig, FailureMode, OcspConfig, Revocation, RevocationConfig, RevocationConfigError,

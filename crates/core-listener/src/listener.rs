@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +13,10 @@ use futures_util::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
 use crate::address::ListenAddress;
+use crate::bind::Hosts;
 use crate::config::HttpConfig;
 use crate::engine::{self, HttpService};
+use crate::sockets::ListenSocket;
 use crate::stats::{Busy, Counters, Ending};
 use crate::stream::{Prefixed, Stream};
 use crate::tls::{Alpn, TlsAcceptor};
@@ -25,6 +29,8 @@ pub struct Listener {
     pub(crate) sniffs_tls: bool,
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) any_port: Option<AnyPort>,
+    pub(crate) hosts: Hosts,
+    pub(crate) open: Option<OpenSocket>,
     pub(crate) workers: Option<RangeInclusive<u16>>,
     pub(crate) alpn: Alpn,
     pub(crate) factory: ServiceFactory,
@@ -46,6 +52,40 @@ pub enum AnyPort {
     Ephemeral,
     /// The wanted one, or else the first free one above it.
     FromRequested,
+}
+
+/// A socket of the embedding program that listens already; see [`Listener::socket`].
+#[derive(Debug)]
+pub struct OpenSocket(pub(crate) ListenSocket);
+
+impl From<std::net::TcpListener> for OpenSocket {
+    fn from(socket: std::net::TcpListener) -> Self {
+        Self(ListenSocket::Tcp(socket))
+    }
+}
+
+impl From<std::os::unix::net::UnixListener> for OpenSocket {
+    fn from(socket: std::os::unix::net::UnixListener) -> Self {
+        Self(ListenSocket::Unix(socket))
+    }
+}
+
+/// Fails if the runtime does not let go of the socket.
+impl TryFrom<tokio::net::TcpListener> for OpenSocket {
+    type Error = io::Error;
+
+    fn try_from(socket: tokio::net::TcpListener) -> io::Result<Self> {
+        Ok(socket.into_std()?.into())
+    }
+}
+
+/// Fails if the runtime does not let go of the socket.
+impl TryFrom<tokio::net::UnixListener> for OpenSocket {
+    type Error = io::Error;
+
+    fn try_from(socket: tokio::net::UnixListener) -> io::Result<Self> {
+        Ok(socket.into_std()?.into())
+    }
 }
 
 /// What the handler of a connection needs besides its bytes.
@@ -119,6 +159,8 @@ impl Listener {
             tls: None,
             sniffs_tls: false,
             any_port: None,
+            hosts: Hosts::First,
+            open: None,
             handshake_timeout: Some(Duration::from_secs(10)),
             workers: None,
             alpn,
@@ -179,6 +221,59 @@ impl Listener {
     pub fn any_port(mut self, any_port: AnyPort) -> Self {
         self.any_port = Some(any_port);
         self
+    }
+
+    /// Binds every address of a host name, on one port. Default: the first one.
+    pub fn bind_all(mut self) -> Self {
+        self.hosts = Hosts::All;
+        self
+    }
+
+    /// Accepts from this socket, which listens already, in place of opening one; the address that the listener was
+    /// made with is not looked at. All workers accept from its one queue, and the file of a Unix socket stays
+    /// when the server ends.
+    ///
+    /// ```
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{convert::Infallible, net::TcpListener, num::NonZeroU16};
+    /// use core_listener::{HttpConfig, Listener, RequestBody, Server, service_fn};
+    ///
+    /// let socket = TcpListener::bind("127.0.0.1:0")?;
+    /// let port = socket.local_addr()?.port();
+    /// let listener = Listener::http("http", "0".parse()?, HttpConfig::default(), |_worker| {
+    ///     service_fn(|_: http::Request<RequestBody>| async {
+    ///         Ok::<_, Infallible>(http::Response::new("hello\n".to_owned()))
+    ///     })
+    /// });
+    /// let server = Server::new(NonZeroU16::MIN).listen(listener.socket(socket)).start()?;
+    /// assert_eq!(server.port(), port);
+    /// # server.force_close();
+    /// # Ok(())
+    /// # }
+    /// # example().unwrap();
+    /// ```
+    pub fn socket(mut self, socket: impl Into<OpenSocket>) -> Self {
+        self.open = Some(socket.into());
+        self
+    }
+
+    /// Whether this is, or will be, a Unix socket.
+    pub(crate) fn is_unix(&self) -> bool {
+        match &self.open {
+            Some(OpenSocket(socket)) => matches!(socket, ListenSocket::Unix(_)),
+            None => matches!(self.address, ListenAddress::Unix(_)),
+        }
+    }
+
+    /// The path of a Unix socket; empty if it has none.
+    pub(crate) fn unix_path(&self) -> Option<PathBuf> {
+        match (&self.open, &self.address) {
+            (Some(OpenSocket(socket)), _) => {
+                self.is_unix().then(|| socket.path().unwrap_or_default())
+            }
+            (None, ListenAddress::Unix(path)) => Some(path.clone()),
+            (None, _) => None,
+        }
     }
 
     /// Limits the TLS handshake. Default 10 s; `None` means no limit.

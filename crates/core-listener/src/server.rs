@@ -24,7 +24,7 @@ use crate::config::TcpConfig;
 use crate::error::{BindError, StartError};
 use crate::handle::{Bound, CloseReport, Lifecycle, Place, ServerHandle, ServerState, Shared};
 use crate::handover::InheritedSockets;
-use crate::listener::Listener;
+use crate::listener::{Listener, OpenSocket};
 use crate::sockets::{ListenSocket, SocketStore, StoredSocket};
 use crate::stats::Counters;
 use crate::worker::{StartFailure, StartHook, Worker};
@@ -190,10 +190,10 @@ impl Server {
     /// The workers that open this listener.
     fn range(&self, listener: &Listener) -> Result<RangeInclusive<u16>, StartError> {
         let all = 0..=self.workers.get() - 1;
-        let range = match (&listener.address, &listener.workers) {
-            (ListenAddress::Unix(_), _) => 0..=0,
-            (_, None) => all,
-            (_, Some(range)) => *range.start()..=*range.end().min(all.end()),
+        let range = match &listener.workers {
+            _ if listener.is_unix() => 0..=0,
+            None => all,
+            Some(range) => *range.start()..=*range.end().min(all.end()),
         };
         if range.is_empty() {
             let wanted = listener.workers.clone().unwrap_or(range);
@@ -210,6 +210,14 @@ impl Server {
         let mut plans: Vec<Plan> = Vec::with_capacity(self.listeners.len());
         for listener in &self.listeners {
             let workers = self.range(listener)?;
+            if listener.is_unix() && listener.tls.is_some() {
+                let setting = listener.setting.clone();
+                return Err(StartError::TlsOnUnixSocket { setting });
+            }
+            if let Some(OpenSocket(socket)) = &listener.open {
+                plans.push(borrow(listener, workers, socket)?);
+                continue;
+            }
             let sockets = inherited
                 .as_mut()
                 .map(|inherited| inherited.take(&listener.setting, &listener.address))
@@ -230,25 +238,25 @@ impl Server {
         before: &[Plan],
     ) -> Result<Plan, StartError> {
         let setting = listener.setting.clone();
-        let (place, sockets, file) = match &listener.address {
-            ListenAddress::Unix(_) if listener.tls.is_some() => {
-                return Err(StartError::TlsOnUnixSocket { setting });
-            }
+        let (places, sockets, file) = match &listener.address {
             ListenAddress::Unix(path) => {
                 let (socket, file) = bind::bind_unix(&setting, path, &self.tcp)?;
                 let sockets = vec![ListenSocket::Unix(socket)];
-                (Place::Unix(path.clone()), sockets, Some(file))
+                (vec![Place::Unix(path.clone())], sockets, Some(file))
             }
             internet => {
                 let (tcp, copies) = (&self.tcp, workers.len());
-                let bound = bind::bind_tcp(&setting, internet, tcp, copies, listener.any_port)
+                let (any_port, hosts) = (listener.any_port, listener.hosts);
+                let bound = bind::bind_tcp(&setting, internet, tcp, copies, any_port, hosts)
                     .map_err(|error| explain(error, before))?;
-                let sockets = bound.sockets.into_iter().map(ListenSocket::Tcp).collect();
-                (Place::Tcp(bound.local), sockets, None)
+                let places = bound.iter().map(|bound| Place::Tcp(bound.local)).collect();
+                let sockets = bound.into_iter().flat_map(|bound| bound.sockets);
+                (places, sockets.map(ListenSocket::Tcp).collect(), None)
             }
         };
         Ok(Plan {
-            bound: Bound { setting, place },
+            setting,
+            places,
             workers,
             sockets,
             file,
@@ -266,7 +274,11 @@ impl Server {
         for mut plan in plans {
             files.extend(plan.file.take());
             stored.append(&mut plan.assign()?);
-            bound.push(plan.bound);
+            let setting = plan.setting;
+            bound.extend(plan.places.into_iter().map(|place| Bound {
+                setting: setting.clone(),
+                place,
+            }));
         }
         let sockets = Arc::new(SocketStore::new(stored, files));
         let accepting = watch::Sender::new(0);
@@ -312,7 +324,9 @@ impl Server {
 
 /// A listener with its sockets.
 struct Plan {
-    bound: Bound,
+    setting: Arc<str>,
+    /// Several if it has all addresses of a host.
+    places: Vec<Place>,
     workers: RangeInclusive<u16>,
     sockets: Vec<ListenSocket>,
     file: Option<UnixSocketFile>,
@@ -324,7 +338,7 @@ impl Plan {
     fn assign(&mut self) -> Result<Vec<StoredSocket>, StartError> {
         let sockets = std::mem::take(&mut self.sockets);
         let stored = |worker, socket| StoredSocket {
-            setting: self.bound.setting.clone(),
+            setting: self.setting.clone(),
             worker: WorkerId(worker),
             socket,
         };
@@ -339,13 +353,42 @@ impl Plan {
         for (worker, sibling) in self.workers.clone().skip(opened).zip((0..opened).cycle()) {
             let duplicate = assigned[sibling].socket.duplicate();
             let socket = duplicate.map_err(|error| StartError::Duplicate {
-                setting: self.bound.setting.clone(),
+                setting: self.setting.clone(),
                 error,
             })?;
             assigned.push(stored(worker, socket));
         }
         Ok(assigned)
     }
+}
+
+/// A listener on a socket that the embedding program opened.
+fn borrow(
+    listener: &Listener,
+    workers: RangeInclusive<u16>,
+    socket: &ListenSocket,
+) -> Result<Plan, StartError> {
+    let setting = listener.setting.clone();
+    let failed = |error| StartError::Duplicate {
+        setting: setting.clone(),
+        error,
+    };
+    if listener.any_port.is_some() {
+        return Err(StartError::AnyPortOfOpenSocket { setting });
+    }
+    socket.set_nonblocking().map_err(failed)?;
+    let place = match socket {
+        ListenSocket::Tcp(socket) => Place::Tcp(socket.local_addr().map_err(failed)?),
+        ListenSocket::Unix(_) => Place::Unix(socket.path().unwrap_or_default()),
+    };
+    let sockets = vec![socket.duplicate().map_err(failed)?];
+    Ok(Plan {
+        setting,
+        places: vec![place],
+        workers,
+        sockets,
+        file: None,
+    })
 }
 
 /// A listener on sockets that an earlier process opened.
@@ -360,34 +403,50 @@ fn adopt(
         setting: setting.clone(),
         error,
     };
-    let (place, file) = match (first, &listener.address) {
-        (ListenSocket::Tcp(socket), _) => (Place::Tcp(socket.local_addr().map_err(failed)?), None),
+    let (places, file) = match (first, &listener.address) {
+        (ListenSocket::Tcp(_), _) => (tcp_places(&sockets).map_err(failed)?, None),
         (ListenSocket::Unix(_), ListenAddress::Unix(path)) => {
             let file = UnixSocketFile::new(path).map_err(failed)?;
-            (Place::Unix(path.clone()), Some(file))
+            (vec![Place::Unix(path.clone())], Some(file))
         }
         (ListenSocket::Unix(_), _) => {
             return Err(failed(io::ErrorKind::InvalidInput.into()));
         }
     };
     Ok(Plan {
-        bound: Bound { setting, place },
+        setting,
+        places,
         workers,
         sockets,
         file,
     })
 }
 
+/// Each address once, though every worker has a socket of its own there.
+fn tcp_places(sockets: &[ListenSocket]) -> io::Result<Vec<Place>> {
+    let mut addresses = Vec::new();
+    for socket in sockets {
+        if let ListenSocket::Tcp(socket) = socket {
+            let address = socket.local_addr()?;
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+    }
+    Ok(addresses.into_iter().map(Place::Tcp).collect())
+}
+
 /// A port that is taken by an earlier listener of this server is a mistake in the configuration.
 fn explain(error: BindError, plans: &[Plan]) -> StartError {
     let wanted = error.address.parse::<SocketAddr>();
-    let taken_by = |plan: &&Plan| match (&plan.bound.place, &wanted) {
+    let overlaps = |place: &Place| match (place, &wanted) {
         (Place::Tcp(bound), Ok(wanted)) => address::overlap(*bound, *wanted),
         _ => false,
     };
+    let taken_by = |plan: &&Plan| plan.places.iter().any(overlaps);
     match plans.iter().find(taken_by) {
         Some(plan) if error.error.kind() == io::ErrorKind::AddrInUse => StartError::SameAddress {
-            first: plan.bound.setting.clone(),
+            first: plan.setting.clone(),
             second: error.setting,
             address: error.address,
         },

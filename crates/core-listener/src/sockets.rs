@@ -26,6 +26,14 @@ impl ListenSocket {
         })
     }
 
+    /// The event queues of the workers need it so.
+    pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.set_nonblocking(true),
+            Self::Unix(socket) => socket.set_nonblocking(true),
+        }
+    }
+
     /// The path of a Unix socket.
     pub(crate) fn path(&self) -> Option<PathBuf> {
         match self {

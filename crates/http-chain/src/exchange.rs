@@ -50,6 +50,20 @@ impl Exchange {
         }
     }
 
+    /// As [`of`](Self::of), with what earlier stages found out and left in the request's extensions. Their
+    /// notes are not among it.
+    pub(crate) fn continued(request: &Request) -> Self {
+        let exchange = Self::of(request);
+        let extensions = request.extensions();
+        if let Some(client) = extensions.get::<ForwardedClient>() {
+            exchange.set_client(*client);
+        }
+        if let Some(caller) = extensions.get::<Caller>() {
+            exchange.set_caller(caller.clone());
+        }
+        exchange
+    }
+
     /// The connection. An embedder's engine that puts no `Arc<ConnInfo>` into the request's extensions
     /// gets [`ConnInfo::loopback`] here, which is why nothing may be *allowed* on these facts unless
     /// [`is_conn_known`](Self::is_conn_known).

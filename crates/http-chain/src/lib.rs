@@ -16,7 +16,8 @@
 //!
 //! [`Chains`] collects registrations while a server is composed; a finished [`Chain`] is a
 //! `tower_service::Service` that never fails, and the [`border`] takes tower layers and services in.
-//! [`Exchange`] keeps the facts that outlive the request. [`Router`] leads paths to endpoints.
+//! [`Exchange`] keeps the facts that outlive the request. [`Router`] leads paths to endpoints, which answer with
+//! a value or, by [`server_stream`], step by step. [`context`] tells how long somebody waits for the answer.
 //! Ready-made: [`stages`], [`auth`], `compression` and `files` (features of the same name, on by default).
 //!
 //! Normative: RFC 9110 (semantics), RFC 9112 and 9113 (hosts and targets), RFC 6265 (cookies), the Fetch
@@ -33,6 +34,7 @@ pub mod chains;
 pub mod coding;
 #[cfg(feature = "compression")]
 pub mod compression;
+pub mod context;
 pub mod cookies;
 pub mod early_hints;
 pub mod exchange;
@@ -44,6 +46,7 @@ pub mod percent;
 pub mod request;
 pub mod response;
 pub mod router;
+pub mod server_stream;
 pub mod stage;
 pub mod stages;
 pub mod trailers;
@@ -53,6 +56,7 @@ pub use crate::body::{Body, BodyError, BoxError};
 pub use crate::border::{LayerWrap, ServiceHandler};
 pub use crate::chain::{Chain, Next};
 pub use crate::chains::{Chains, Ports, Registration};
+pub use crate::context::RequestContext;
 pub use crate::exchange::Exchange;
 pub use crate::request::Request;
 pub use crate::response::Response;

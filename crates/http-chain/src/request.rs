@@ -13,7 +13,7 @@ use resource::Caller;
 use crate::body::{Body, BodyError, BoxError};
 use crate::cookies::{self, RequestCookie};
 use crate::router::Matched;
-use crate::stages::ForwardedClient;
+use crate::stages::{ForwardedClient, ForwardedHost};
 
 /// One HTTP request.
 ///
@@ -144,9 +144,13 @@ impl Request {
         }
     }
 
-    /// Host and port the client meant: the authority of the target (HTTP/2, absolute form), else the
-    /// `Host` field (RFC 9112, section 3.2.2).
+    /// Host and port the client meant: what a [trusted proxy](crate::stages::TrustedProxies) says it asked
+    /// for, else the authority of the target (HTTP/2, absolute form), else the `Host` field (RFC 9112, section
+    /// 3.2.2).
     pub fn host(&self) -> Option<&str> {
+        if let Some(ForwardedHost(host)) = self.extensions().get() {
+            return Some(host);
+        }
         match self.uri().authority() {
             Some(authority) => Some(without_userinfo(authority.as_str())),
             None => self.header(header::HOST.as_str()),

@@ -45,6 +45,14 @@ const FORBIDDEN: [HeaderName; 20] = [
 #[error("{0} cannot be a trailer field")]
 pub struct ForbiddenTrailer(HeaderName);
 
+/// Whether a field may be a trailer.
+pub(crate) fn check(name: &HeaderName) -> Result<(), ForbiddenTrailer> {
+    match FORBIDDEN.contains(name) {
+        true => Err(ForbiddenTrailer(name.clone())),
+        false => Ok(()),
+    }
+}
+
 impl Response {
     /// Sends `trailers` after the body and announces them in `Trailer`. The body is then sent without
     /// `Content-Length`, since HTTP/1.1 has trailers behind chunks only.
@@ -64,9 +72,7 @@ impl Response {
     ///
     /// [`ForbiddenTrailer`] names the first field that may not be one; the response is then unchanged.
     pub fn set_trailers(&mut self, trailers: HeaderMap) -> Result<(), ForbiddenTrailer> {
-        if let Some(name) = trailers.keys().find(|name| FORBIDDEN.contains(name)) {
-            return Err(ForbiddenTrailer(name.clone()));
-        }
+        trailers.keys().try_for_each(check)?;
         let names: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
         // Names are tokens, and a list of tokens is a valid field value.
         if let Ok(names) = HeaderValue::try_from(names.join(", ")) {

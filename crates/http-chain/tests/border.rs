@@ -9,6 +9,8 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::Full;
 use http_chain::{Body, BoxFuture, Chain, LayerWrap, Request, Response, ServiceHandler, Stage};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
 use tower_layer::{Layer, layer_fn};
 use tower_service::Service;
 
@@ -183,4 +185,37 @@ fn conversion_keeps_everything() {
     let request = http::Request::from(request);
     assert_eq!(request.extensions().get::<u8>(), Some(&5));
     assert!(matches!(request.body(), Body::Full(_)));
+}
+
+#[tokio::test]
+async fn layers_of_tower_http_are_hosted_unchanged() {
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::exact("https://app.example".parse().unwrap()))
+        .allow_methods([Method::POST]);
+    let name = http::HeaderName::from_static("x-set");
+    let set = SetResponseHeaderLayer::overriding(name, http::HeaderValue::from_static("yes"));
+    let chain = Chain::new([
+        ("cors", Stage::wrap(LayerWrap::new(&cors))),
+        ("set", Stage::wrap(LayerWrap::new(&set))),
+        ("echo", echo()),
+    ]);
+    let request = |method: Method| {
+        http::Request::builder()
+            .method(method)
+            .uri("/echo")
+            .header("origin", "https://app.example")
+            .header("access-control-request-method", "POST")
+            .body(Full::<Bytes>::from("hello"))
+            .unwrap()
+    };
+    let Ok(answer) = chain.clone().call(request(Method::POST)).await;
+    let fields = answer.headers();
+    assert_eq!(fields["access-control-allow-origin"], "https://app.example");
+    assert_eq!(fields["x-set"], "yes");
+    let body = answer.into_body().collect(100).await.unwrap();
+    assert_eq!(body, "hello");
+    // A layer may answer without the rest of the chain.
+    let Ok(preflight) = chain.clone().call(request(Method::OPTIONS)).await;
+    assert_eq!(preflight.headers()["access-control-allow-methods"], "POST");
+    assert!(!preflight.headers().contains_key("x-set"));
 }

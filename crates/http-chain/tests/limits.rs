@@ -249,13 +249,13 @@ async fn a_queued_write_whose_client_goes_away_gives_up_its_place() {
 #[tokio::test(start_paused = true)]
 async fn a_handler_timeout_answers_as_told_and_covers_the_body_when_asked() {
     let timeout = HandlerTimeout::new(Duration::from_millis(50));
-    assert!(timeout.with_answer(StatusCode::OK, "fine").is_err());
+    assert!(timeout.clone().with_answer(StatusCode::OK, "fine").is_err());
     let timeout = timeout
         .with_answer(StatusCode::GATEWAY_TIMEOUT, "late")
         .unwrap();
     let stuck =
         Stage::handler(|_: Request| std::future::pending::<ControlFlow<Response, Request>>());
-    let chain = Chain::new([("timeout", Stage::wrap(timeout)), ("stuck", stuck)]);
+    let chain = Chain::new([("timeout", Stage::wrap(timeout.clone())), ("stuck", stuck)]);
     let response = chain.answer(request_of(0, "192.0.2.1", Method::GET)).await;
     assert_eq!(response.status(), 504);
 

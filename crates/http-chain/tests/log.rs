@@ -194,6 +194,35 @@ async fn a_session_is_logged_on_close_with_its_bytes() {
 fn an_answer_of_the_engine_is_logged_without_a_request() {
     let (captured, _guard) = Captured::start();
     let log = RequestLog::new(RequestLogConfig::default());
-    log.log_refusal(&ConnInfo::loopback(), StatusCode::REQUEST_TIMEOUT);
+    log.log_refusal(&ConnInfo::loopback(), StatusCode::REQUEST_TIMEOUT, None);
     assert_eq!(captured.take(), ["WARN - - HTTP/1.1 408"]);
+    let (head, ()) = http::Request::get("/a?b")
+        .version(http::Version::HTTP_10)
+        .body(())
+        .unwrap()
+        .into_parts();
+    log.log_refusal(&ConnInfo::loopback(), StatusCode::BAD_REQUEST, Some(&head));
+    assert_eq!(captured.take(), ["WARN GET /a?b HTTP/1.0 400"]);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_head_is_an_entry_with_499() {
+    for (config, line) in [
+        (RequestLogConfig::default(), "WARN GET /stuck HTTP/1.1 499"),
+        (
+            fields(),
+            "WARN id worker=0 ip=127.0.0.1 method=\"GET\" url=\"/stuck\" proto=\"HTTP/1.1\" status=499 ms bytes_in=0 bytes_out=0",
+        ),
+    ] {
+        let (captured, _guard) = Captured::start();
+        let stuck =
+            Stage::handler(|_: Request| std::future::pending::<ControlFlow<Response, Request>>());
+        let log = Stage::gate(RequestLog::new(config));
+        let chain = Chain::new([("log", log), ("stuck", stuck)]);
+        let mut answer = Box::pin(chain.answer(request(Method::GET, "/stuck", "")));
+        assert!(futures_util::poll!(&mut answer).is_pending());
+        assert!(captured.take().is_empty());
+        drop(answer);
+        assert_eq!(captured.take(), [line]);
+    }
 }

@@ -6,17 +6,20 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use http::Method;
+use http_chain::context::CancelReason;
 use http_chain::stages::{
     BodyLimit, Cors, CorsConfig, CorsOrigins, HandlerTimeout, HostCheck, InFlightLimit,
     ServerTiming,
 };
 use http_chain::{Body, Chain, Request, Response, Stage};
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 fn request(method: Method, url: &str, headers: &[(&str, &str)], body: Body) -> Request {
     let mut request = http::Request::builder().method(method).uri(url);
@@ -273,4 +276,47 @@ fn k2_an_access_list_allows_its_members_and_an_absent_one_everybody() {
         ..CorsConfig::default()
     };
     assert!(open.risk().is_some() && CorsConfig::default().risk().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_detached_handler_runs_to_its_end_after_its_answer_was_503() {
+    let (tasks, done) = (TaskTracker::new(), Arc::new(AtomicBool::new(false)));
+    let slow = {
+        let done = Arc::clone(&done);
+        Stage::handler(move |request: Request| {
+            let (done, context) = (Arc::clone(&done), request.context());
+            async move {
+                assert!(context.deadline().is_some());
+                tokio::time::sleep(Duration::from_millis(80)).await;
+                assert_eq!(context.reason(), Some(CancelReason::DeadlineExceeded));
+                done.store(true, Ordering::Relaxed);
+                ControlFlow::Break(Response::from("too late"))
+            }
+        })
+    };
+    let timeout = HandlerTimeout::new(Duration::from_millis(50)).detach({
+        let tasks = tasks.clone();
+        move |rest| drop(tasks.spawn(rest))
+    });
+    let chain = Chain::new([("timeout", Stage::wrap(timeout)), ("slow", slow)]);
+    assert_eq!(chain.answer(get(&[])).await.status(), 503);
+    assert!(!done.load(Ordering::Relaxed));
+    tasks.close();
+    tasks.wait().await;
+    assert!(done.load(Ordering::Relaxed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inner_time_out_never_outlasts_the_outer_one() {
+    let stuck =
+        Stage::handler(|_: Request| std::future::pending::<ControlFlow<Response, Request>>());
+    let timeout = |ms| Stage::wrap(HandlerTimeout::new(Duration::from_millis(ms)));
+    let chain = Chain::new([
+        ("outer", timeout(20)),
+        ("inner", timeout(500)),
+        ("stuck", stuck),
+    ]);
+    let begin = tokio::time::Instant::now();
+    assert_eq!(chain.answer(get(&[])).await.status(), 503);
+    assert_eq!(begin.elapsed(), Duration::from_millis(20));
 }

@@ -139,6 +139,11 @@ impl Model {
         }
         let bad = || Refusal::new(ReasonCode::NotAuthorized, "no");
         match self.actions.remove(0) {
+            Action::Exchange { begins, .. } => match (well, begins) {
+                (true, true) => self.session.handle_reauthenticated(None),
+                (true, false) => self.session.handle_challenge(None, self.now),
+                (false, _) => self.session.handle_authenticated(Err(bad()), self.now),
+            },
             Action::Authenticate(_) => {
                 let result = if well {
                     Ok(Admission {

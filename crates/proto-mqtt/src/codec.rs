@@ -39,4 +39,4 @@ pub use self::packet::{
     Ack, Auth, Connect, Disconnect, Packet, Publish, PublishProperties, Subscribe,
     SubscriptionOptions, Unsubscribe, Will,
 };
-pub use self::publish::{Message, PublishHeader, encode_publish, encoded_publish_len};
+pub use self::publish::{Message, PublishHeader, TopicAlias, encode_publish, encoded_publish_len};

@@ -17,6 +17,13 @@ pub struct MqttConfig {
     pub receive_maximum: NonZeroU16,
     /// Topic Alias Maximum: aliases that a 5.0 client may use; default 16.
     pub topic_alias_maximum: u16,
+    /// Topic aliases for one 5.0 client, whatever its Topic Alias Maximum; default 64. The first topics get them.
+    pub max_client_topic_aliases: u16,
+    /// Server Keep Alive: longest Keep Alive that a 5.0 client gets, in seconds; default `None`, which is what it
+    /// asks for. A client that asks for none gets this one.
+    pub server_keep_alive_s: Option<NonZeroU16>,
+    /// Server Reference: where 5.0 clients are sent instead, by 0x9C; default `None`. Others are told 0x03.
+    pub server_reference: Option<String>,
     /// Unacknowledged deliveries to a client that names no Receive Maximum; default 100.
     pub send_window: NonZeroU16,
     /// Unacknowledged deliveries to a client, whatever its Receive Maximum; default 1000.
@@ -63,6 +70,9 @@ impl Default for MqttConfig {
             connect_timeout: Duration::from_secs(10),
             receive_maximum: const { nonzero_u16(100) },
             topic_alias_maximum: 16,
+            max_client_topic_aliases: 64,
+            server_keep_alive_s: None,
+            server_reference: None,
             send_window: const { nonzero_u16(100) },
             max_send_window: const { nonzero_u16(1000) },
             max_subscriptions: const { nonzero(10_000) },

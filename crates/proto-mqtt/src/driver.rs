@@ -14,7 +14,9 @@
 mod broker;
 mod connection;
 mod feed;
+mod inspect;
 mod maintenance;
+mod method;
 mod operations;
 mod record;
 mod sessions;
@@ -29,6 +31,8 @@ use base::{ConnInfo, Io, Shutdown};
 use resource::{Caller, Credentials};
 
 pub use self::broker::{Broker, Statistics};
+pub use self::inspect::KeptSession;
+pub use self::method::{AuthenticationExchange, AuthenticationMethod, AuthenticationStep};
 pub use self::sessions::SessionInfo;
 pub use self::store::{MemorySessions, SessionStore, TableSessions};
 

@@ -22,8 +22,8 @@
 //! subscriptions go round their members on all workers. Topics that are no resource can be made plain ones, kept
 //! as keys of one table; `$SYS` topics tell super users how the broker is.
 //!
-//! Not here: accepting and TLS (`core-listener`), WebSocket framing (`proto-ws`), storage (`store`). Not yet:
-//! enhanced authentication, which is refused in the protocol's own words.
+//! Not here: accepting and TLS (`core-listener`), WebSocket framing (`proto-ws`), storage (`store`), and methods of
+//! enhanced authentication, which a broker can be given.
 //!
 //! [MQTT 5.0]: https://docs.oasis-open.org/mqtt/mqtt/v5.0/os/mqtt-v5.0-os.html
 #![forbid(unsafe_code)]
@@ -44,7 +44,8 @@ pub mod session;
 pub use crate::config::{ConfigError, MqttConfig};
 #[cfg(feature = "driver")]
 pub use crate::driver::{
-    Broker, Identity, MemorySessions, SessionInfo, SessionStore, Statistics, TableSessions, serve,
+    AuthenticationExchange, AuthenticationMethod, AuthenticationStep, Broker, Identity,
+    KeptSession, MemorySessions, SessionInfo, SessionStore, Statistics, TableSessions, serve,
 };
 pub use crate::error::{CloseCause, DecodeError, EncodeError, Refusal};
 pub use crate::protocol::{PacketId, QoS, ReasonCode, RetainHandling, Version};

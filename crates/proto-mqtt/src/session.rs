@@ -4,6 +4,8 @@
 //! ```text
 //!                 CONNECT                    handle_authenticated(Ok)
 //! AwaitingConnect ──────▶ Authenticating ───────────────────────────▶ Connected ──▶ Closed
+//!        │           AUTH │      ▲ │ handle_challenge                                 ▲
+//!        │                └ Exchanging                                                │
 //!        └──────────────────────┴───────── any error, time-out, close() ──────────────┘
 //! ```
 //!
@@ -16,6 +18,7 @@
 //! position in the log for each subscription.
 
 mod action;
+mod authentication;
 pub(crate) mod blob;
 mod connect;
 mod durable;
@@ -38,11 +41,13 @@ pub use self::action::{
     Acknowledgement, Action, Admission, AuthenticateRequest, FilterRequest, Login, PublishRequest,
     ReceiptRequest, ReceiptSearch, ResumeRequest, SubscriptionKey, Will,
 };
+pub use self::authentication::EnhancedLogin;
 pub use self::outgoing::{Origin, Publication};
 #[cfg(feature = "driver")]
 pub(crate) use self::progress::Progress;
 pub use self::state::{SavedDelivery, SavedSubscription, SessionState};
 
+use self::authentication::Exchange;
 use self::durable::Durable;
 use self::incoming::Incoming;
 use self::outgoing::Outgoing;
@@ -67,6 +72,31 @@ pub struct Counters {
     pub dropped_expired: u64,
     /// Deliveries dropped because they exceed what the client or the protocol takes ([MQTT-3.1.2-25]).
     pub dropped_too_large: u64,
+    /// Packets read, by the number of their type.
+    pub received_by_type: [u64; 16],
+    /// Packets written, by the number of their type.
+    pub sent_by_type: [u64; 16],
+    /// PUBLISH packets read, by QoS.
+    pub publishes_received_by_qos: [u64; 3],
+    /// PUBLISH packets written, by QoS.
+    pub publishes_sent_by_qos: [u64; 3],
+    /// Bytes of payload read, by QoS.
+    pub payload_received_by_qos: [u64; 3],
+    /// Bytes of payload written, by QoS.
+    pub payload_sent_by_qos: [u64; 3],
+}
+
+/// What a session has at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Gauges {
+    /// Subscriptions, but for shared ones.
+    pub subscriptions: usize,
+    /// Shared subscriptions.
+    pub shared: usize,
+    /// QoS 1 and 2 deliveries that wait for their acknowledgement.
+    pub in_flight: usize,
+    /// Deliveries that wait for the send window.
+    pub queued: usize,
 }
 
 /// The server side of one connection.
@@ -85,6 +115,8 @@ pub struct Session {
     /// The subscriptions of an earlier connection are being opened; packets have to wait behind that, too.
     resuming: bool,
     will: Option<Will>,
+    /// Enhanced authentication, if CONNECT named a method.
+    exchange: Option<Exchange>,
     actions: VecDeque<Action>,
     outbox: Outbox,
     durable: Durable,
@@ -101,8 +133,14 @@ impl State {
 
 #[derive(Debug)]
 enum State {
-    AwaitingConnect { deadline: Instant },
+    AwaitingConnect {
+        deadline: Instant,
+    },
     Authenticating,
+    /// The client is to send AUTH.
+    Exchanging {
+        deadline: Instant,
+    },
     Connected,
     Closed(CloseCause),
 }
@@ -116,6 +154,8 @@ struct Client {
     /// Whether the server made the client identifier.
     assigned: bool,
     keep_alive_s: u16,
+    /// Whether it differs from what the client asked for.
+    is_keep_alive_ours: bool,
     max_packet_bytes: usize,
     session_expiry_interval_s: u32,
     problem_information: bool,
@@ -134,6 +174,7 @@ impl Session {
                 client_id: assigned_client_id,
                 assigned: true,
                 keep_alive_s: 0,
+                is_keep_alive_ours: false,
                 max_packet_bytes: usize::MAX,
                 session_expiry_interval_s: 0,
                 problem_information: true,
@@ -147,6 +188,7 @@ impl Session {
             durable: Durable::default(),
             shared_finished: Vec::new(),
             will: None,
+            exchange: None,
             actions: VecDeque::new(),
             outbox: Outbox::new(),
             counters: Counters::default(),
@@ -159,7 +201,11 @@ impl Session {
     pub fn accepts_frames(&self) -> bool {
         self.subscribing.is_none()
             && !self.resuming
-            && matches!(self.state, State::AwaitingConnect { .. } | State::Connected)
+            && !self.exchange.as_ref().is_some_and(|one| one.is_checking)
+            && matches!(
+                self.state,
+                State::AwaitingConnect { .. } | State::Exchanging { .. } | State::Connected
+            )
     }
 
     /// The size limits for the next packet.
@@ -177,11 +223,11 @@ impl Session {
     pub fn handle_frame(&mut self, frame: &Frame, now: Instant) {
         self.last_packet = now;
         self.counters.packets_received += 1;
+        self.counters.received_by_type[frame.packet_type() as usize & 0x0F] += 1;
         let handled = match self.state {
             State::AwaitingConnect { .. } => self.handle_first_frame(frame),
-            State::Connected if self.subscribing.is_none() && !self.resuming => {
-                self.handle_next_frame(frame, now)
-            }
+            State::Exchanging { .. } => self.handle_exchange_frame(frame),
+            State::Connected if self.accepts_frames() => self.handle_next_frame(frame, now),
             State::Closed(_) => Ok(()),
             _ => Err(self.out_of_order(frame.packet_type())),
         };
@@ -193,7 +239,7 @@ impl Session {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::AwaitingConnect { deadline } => Some(deadline),
+            State::AwaitingConnect { deadline } | State::Exchanging { deadline } => Some(deadline),
             State::Connected if self.client.keep_alive_s > 0 => {
                 // [MQTT-3.1.2-22]: one and a half times the Keep Alive.
                 let patience = Duration::from_millis(1500 * u64::from(self.client.keep_alive_s));
@@ -209,7 +255,7 @@ impl Session {
             return;
         }
         self.close(match self.state {
-            State::AwaitingConnect { .. } => {
+            State::AwaitingConnect { .. } | State::Exchanging { .. } => {
                 CloseCause::ConnectTimeout(self.config.connect_timeout)
             }
             _ => CloseCause::KeepAliveTimeout {
@@ -249,7 +295,7 @@ impl Session {
         let state = std::mem::replace(&mut self.state, State::Closed(cause.clone()));
         match state {
             State::Closed(first) => return self.state = State::Closed(first),
-            State::AwaitingConnect { .. } | State::Authenticating => {
+            State::AwaitingConnect { .. } | State::Exchanging { .. } | State::Authenticating => {
                 self.refuse_connect(&cause);
                 self.will = None;
             }
@@ -288,6 +334,20 @@ impl Session {
         self.client.version
     }
 
+    /// What there is now; nothing once the session has ended.
+    pub fn gauges(&self) -> Gauges {
+        if !self.is_connected() {
+            return Gauges::default();
+        }
+        let (subscriptions, shared) = self.subscriptions.count();
+        Gauges {
+            subscriptions,
+            shared,
+            in_flight: self.outgoing.in_flight(),
+            queued: self.outgoing.queued(),
+        }
+    }
+
     /// Totals since the start.
     pub fn counters(&self) -> Counters {
         self.counters
@@ -304,10 +364,7 @@ impl Session {
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(&unsubscribe),
             Packet::PingReq => self.send(encode::pingresp),
             Packet::Disconnect(disconnect) => Err(self.handle_disconnect(disconnect)),
-            // [MQTT-4.12.0-7]: no connection got here with an Authentication Method.
-            Packet::Auth(_) => Err(CloseCause::ProtocolError(
-                "AUTH without an authentication method",
-            )),
+            Packet::Auth(auth) => self.handle_auth(auth, frame.body()),
             Packet::Connect(_) => Err(self.out_of_order(PacketType::Connect)),
         }
     }
@@ -330,7 +387,7 @@ impl Session {
     fn out_of_order(&self, packet: PacketType) -> CloseCause {
         let state = match self.state {
             State::AwaitingConnect { .. } => "waiting for CONNECT",
-            State::Authenticating => "authenticating",
+            State::Authenticating | State::Exchanging { .. } => "authenticating",
             State::Connected if self.subscribing.is_some() => "subscribing",
             State::Connected if self.resuming => "resuming",
             State::Connected => "connected",
@@ -402,7 +459,9 @@ impl Session {
             out.truncate(start);
             return false;
         }
+        let packet_type = out.get(start).map_or(0, |first| first >> 4);
         self.counters.packets_sent += 1;
+        self.counters.sent_by_type[usize::from(packet_type)] += 1;
         true
     }
 }

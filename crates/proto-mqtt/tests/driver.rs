@@ -791,3 +791,72 @@ async fn a_flood_of_publications_leaves_others_their_turn() {
     }
     assert_eq!(server.hub.statistics().overflows, 0);
 }
+
+#[tokio::test]
+async fn mqtt_3_1_2_26_topic_aliases_save_the_topic_and_keep_to_the_clients_maximum() {
+    let server = Server::new();
+    let connect = Connect {
+        properties: vec![0x22, 0, 1],
+        ..user_connect(V5)
+    };
+    let mut client = server.connect_with(&connect).await;
+    client.subscribe("Dog/#", 1).await;
+    for key in ["first", "second", "first"] {
+        server.dog.message(key, "1");
+    }
+    client
+        .expect(&[
+            "PUBLISH q1 #1 Dog/first 1 alias=1",
+            "PUBLISH q1 #2 Dog/second 1",
+            "PUBLISH q1 #3 1 alias=1",
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn mqtt_3_1_2_27_a_client_that_takes_no_topic_aliases_gets_none() {
+    for version in BOTH {
+        let server = Server::new();
+        let mut client = server.connect(version, "c").await;
+        client.subscribe("Dog/#", 0).await;
+        for _ in 0..2 {
+            server.dog.message("first", "1");
+            client.expect(&["PUBLISH q0 Dog/first 1"]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn mqtt_3_2_2_21_a_client_is_told_a_shorter_keep_alive_and_held_to_it() {
+    let config = MqttConfig {
+        server_keep_alive_s: std::num::NonZeroU16::new(1),
+        ..MqttConfig::default()
+    };
+    let server = Server::with_config(config, Hub::new(1));
+    for asked in [0, 60] {
+        let mut client = server.open(V5, Identity::None, 64 * 1024);
+        let connect = Connect {
+            keep_alive_s: asked,
+            ..user_connect(V5)
+        };
+        client.send(&connect.encode()).await;
+        client.expect(&["CONNACK 0 00 keepalive=1"]).await;
+        client.expect(&["DISCONNECT 8d", "closed"]).await;
+        client.cause().await;
+    }
+    server.connect(V3, "old").await;
+}
+
+#[tokio::test]
+async fn a_server_reference_sends_clients_elsewhere() {
+    let config = MqttConfig {
+        server_reference: Some("other:1883".to_owned()),
+        ..MqttConfig::default()
+    };
+    let server = Server::with_config(config, Hub::new(1));
+    for (version, answer) in [(V5, "CONNACK 0 9c server=other:1883"), (V3, "CONNACK 0 03")] {
+        let mut client = server.open(version, Identity::None, 64 * 1024);
+        client.send(&user_connect(version).encode()).await;
+        client.expect(&[answer, "closed"]).await;
+    }
+}

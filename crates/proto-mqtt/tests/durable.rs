@@ -336,3 +336,35 @@ async fn a_damaged_record_is_a_session_that_begins_anew() {
         .unwrap();
     connect(&server, &lasting(V5), "CONNACK 0 00").await;
 }
+
+#[tokio::test]
+async fn operators_see_kept_sessions_at_rest_and_remove_them() {
+    let server = Server::new();
+    let mut client = connect(&server, &lasting(V5), "CONNACK 0 00").await;
+    client.subscribe("Dog/#", 1).await;
+    client.subscribe("$share/g/Dog/#", 1).await;
+    server.dog.message("a", "1");
+    client.next().await;
+    client.next().await;
+    end(client).await;
+    let kept = server.broker.kept_sessions().await.unwrap();
+    let [session] = &kept[..] else {
+        panic!("{kept:?}")
+    };
+    assert_eq!((&*session.client_id, session.is_connected), ("s", false));
+    assert!(session.expires_at_ms.is_some());
+    let filters: Vec<_> = session.subscriptions.iter().map(|one| &*one.0).collect();
+    assert_eq!(filters, ["Dog/#", "$share/g/Dog/#"]);
+    assert_eq!(session.in_flight, 1, "what is shared goes to others");
+
+    assert!(server.broker.remove_session("s").await.unwrap());
+    assert!(!server.broker.remove_session("s").await.unwrap());
+    assert_eq!(server.broker.shared_subscriptions(), 0);
+
+    let mut client = connect(&server, &lasting(V5), "CONNACK 0 00").await;
+    client.subscribe("Dog/#", 1).await;
+    assert!(server.broker.kept_sessions().await.unwrap()[0].is_connected);
+    assert!(server.broker.remove_session("s").await.unwrap());
+    client.expect(&["DISCONNECT 98", "closed"]).await;
+    assert!(server.store.load("s").await.unwrap().is_none());
+}

@@ -153,6 +153,7 @@ proptest! {
             packet_id: (qos > QoS::AtMostOnce).then_some(id),
             subscription_identifier: identifier,
             message_expiry_interval_s: properties.message_expiry_interval,
+            topic_alias: None,
         };
         let mut outbox = Outbox::new();
         encode_publish(Version::V5, &header, &message, &mut outbox).unwrap();

@@ -88,11 +88,17 @@ impl Hub {
     }
 
     /// Delivers what arrives in the mailbox of `worker`, for as long as it is polled. Each worker must run
-    /// exactly one of these.
+    /// exactly one of these at a time.
+    ///
+    /// A worker that is replaced after a crash runs another one, which goes on where this one was dropped. If
+    /// this one panicked, nobody knows who has the rest of its batch: then the other one first ends all
+    /// subscriptions of the worker, so that none hides a gap. Those of other workers never notice.
     pub async fn dispatch(&self, worker: WorkerId) {
         let worker = self.worker(worker);
         loop {
             let batch = poll_fn(|cx| worker.mailbox.poll_take(cx)).await;
+            let unfinished = Unfinished(&worker.mailbox);
+            // The tree itself is whole after a panic: distribution only reads it.
             let tree = worker.tree.lock().unwrap_or_else(PoisonError::into_inner);
             if batch.lost {
                 tree.for_each(|queue| self.count(queue.overflow()));
@@ -103,6 +109,7 @@ impl Hub {
                     self.count(queue.push(&delivery, batch.number));
                 });
             }
+            unfinished.finish();
         }
     }
 
@@ -165,6 +172,21 @@ impl Hub {
                 counters.overflows.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+}
+
+/// A batch that is being distributed. Dropped by a panic, it has the subscriptions of its worker ended.
+struct Unfinished<'a>(&'a Mailbox);
+
+impl Unfinished<'_> {
+    fn finish(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.lose();
     }
 }
 

@@ -320,3 +320,71 @@ fn an_encoding_is_made_once_for_all_receivers_of_a_worker() {
     }
     assert_eq!(encoded, 1);
 }
+
+/// Panics instead of waking, as a broken runtime might.
+struct Bomb;
+
+impl std::task::Wake for Bomb {
+    fn wake(self: Arc<Self>) {
+        panic!("a test asked for it");
+    }
+}
+
+fn poll_with_bomb(subscription: &mut Subscription) {
+    let waker = Waker::from(Arc::new(Bomb));
+    let future = pin!(subscription.next());
+    assert!(future.poll(&mut Context::from_waker(&waker)).is_pending());
+}
+
+fn has_ended(subscription: &mut Subscription) -> bool {
+    matches!(poll(pin!(subscription.next())), Poll::Ready(Err(_)))
+}
+
+#[test]
+fn a_dispatcher_that_was_dropped_is_followed_by_another_that_loses_nothing() {
+    let hub = Hub::new(1);
+    let source = SourceId::next();
+    let mut subscription = live(&hub, source, &Scope::All);
+    dispatch(&hub);
+    hub.publish(&[event(source, EventKind::Put, Some("a"), 1)]);
+    // Nobody dispatches now: the worker has crashed.
+    assert!(ready(&mut subscription).is_empty());
+    hub.publish(&[event(source, EventKind::Put, Some("b"), 2)]);
+    dispatch(&hub);
+    assert_eq!(ready(&mut subscription), [1, 2]);
+}
+
+#[test]
+fn a_dispatcher_that_panicked_ends_its_workers_subscriptions_and_no_others() {
+    let hub = Hub::new(2);
+    let (source, other_worker) = (SourceId::next(), WorkerId(1));
+    let scope = Scope::All;
+    let mut armed = live(&hub, source, &scope);
+    let mut neighbour = live(&hub, source, &scope);
+    let elsewhere = hub.subscribe(other_worker, source, &scope);
+    let mut elsewhere = Subscription::new(elsewhere, Timestamp::ZERO, None);
+    poll_with_bomb(&mut armed);
+    let events = [
+        event(source, EventKind::Put, Some("a"), 1),
+        event(source, EventKind::Put, Some("b"), 2),
+    ];
+    hub.publish(&events);
+    let crash = std::panic::catch_unwind(|| dispatch(&hub));
+    assert!(crash.is_err());
+
+    // The other worker has what it should.
+    assert!(poll(pin!(hub.dispatch(other_worker))).is_pending());
+    assert_eq!(ready(&mut elsewhere), [1, 2]);
+    // The second dispatcher of the crashed one ends those that may have a gap, even if nothing more is published,
+    dispatch(&hub);
+    assert!(has_ended(&mut armed) && has_ended(&mut neighbour));
+    // and serves those that come afterwards.
+    drop((armed, neighbour));
+    let mut fresh = live(&hub, source, &scope);
+    hub.publish(&[event(source, EventKind::Put, Some("c"), 3)]);
+    dispatch(&hub);
+    assert!(poll(pin!(hub.dispatch(other_worker))).is_pending());
+    assert_eq!(ready(&mut fresh), [3]);
+    assert_eq!(ready(&mut elsewhere), [3]);
+    assert_eq!(hub.statistics().subscriptions, 2);
+}

@@ -7,14 +7,13 @@ use auth::Directory;
 use http::HeaderValue;
 use http_chain::auth::{AuditEvents, Authentication, LocalTrust, SessionCookies};
 use http_chain::cookies::SameSite;
-use http_chain::files::{StaticFiles, StaticSection};
 use http_chain::stages::{Cors, CorsConfig, CorsOrigins};
 use http_chain::{Chains, Ports, Stage};
 use proto_mqtt::{Broker, Identity};
 use resource::{Authenticator, Caller, Hub, Registry, Sessions};
 use store::Store;
 
-use crate::application::{Loaded, Site};
+use crate::application::{Live, Place, Sites, WhileResources};
 use crate::config::file::CookieSameSite;
 use crate::config::{self, Config};
 use crate::edge;
@@ -32,6 +31,8 @@ pub struct Parts<'a> {
     pub registry: Arc<Registry>,
     /// Users and roles.
     pub directory: Arc<Directory>,
+    /// Static files, and whether resources are served.
+    pub live: Arc<Live>,
     /// Databases.
     pub store: Arc<Store>,
     /// Events.
@@ -78,16 +79,16 @@ pub fn operations_ports() -> Ports {
 ///
 /// # Errors
 ///
-/// If a directory of static files cannot be read, or a setting is no header value.
-pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
+/// If a setting is no header value.
+pub fn build(parts: &Parts<'_>) -> anyhow::Result<Chains> {
     let config = parts.config;
     let mut chains = Chains::default();
     // Outside the log and every limit: a probe is never logged, refused or kept waiting.
-    monitoring::register(&mut chains, parts, loaded);
-    edge::register(&mut chains, config)?;
+    monitoring::register(&mut chains, parts);
+    edge::register(&mut chains, config, &parts.metrics)?;
 
     // Public, and cheaper than a login.
-    sites(&mut chains, loaded, Place::BeforeAuthentication)?;
+    sites(&mut chains, parts, Place::BeforeAuthentication);
     // What no file answered and a gate refuses was refused before a handler saw it.
     let unseen = Stage::handler(NobodyYet(Answerer::Nobody));
     chains.last(Ports::application(), "unseen", unseen);
@@ -114,10 +115,12 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
         let authentication = authentication(parts, &ports);
         chains.last(ports, "authentication", Stage::wrap(authentication));
     }
+    let users = parts.metrics.user_requests();
+    chains.last(Ports::All, "users", Stage::gate(users));
     edge::register_inner(&mut chains, config)?;
-    sites(&mut chains, loaded, Place::AfterAuthentication)?;
-    register_resources(&mut chains, parts, loaded);
-    sites(&mut chains, loaded, Place::AfterResources)?;
+    sites(&mut chains, parts, Place::AfterAuthentication);
+    register_resources(&mut chains, parts);
+    sites(&mut chains, parts, Place::AfterResources);
     chains.last(
         operations_ports(),
         "operations",
@@ -171,7 +174,7 @@ pub(crate) fn authentication(parts: &Parts<'_>, ports: &Ports) -> Authentication
 }
 
 /// WebSocket and event streams look like GET to REST, so they come first.
-fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
+fn register_resources(chains: &mut Chains, parts: &Parts<'_>) {
     let config = parts.config;
     let ws = proto_ws::WsConfig {
         accept_writes: config.web_socket_writes,
@@ -183,9 +186,6 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
     };
     let mut web_sockets = proto_ws::WebSockets::new(Arc::clone(&parts.registry), ws)
         .with_authenticator(parts.authenticator());
-    if !loaded.rest {
-        web_sockets = web_sockets.without_resources();
-    }
     if config.mqtt.web_socket {
         for name in ["mqtt", "mqttv3.1"] {
             let broker = Arc::clone(&parts.broker);
@@ -202,66 +202,52 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
     }
     let sources = parts.metrics.sources();
     sources.set_web_sockets(web_sockets.clone());
+    let sse = proto_sse::SseConfig {
+        keep_alive: config.sse_keep_alive,
+        ..proto_sse::SseConfig::default()
+    };
+    let sse = proto_sse::Sse::new(Arc::clone(&parts.registry), sse)
+        .with_authenticator(parts.authenticator());
+    sources.set_sse(sse.clone());
+    let rest = rest::Rest::new(
+        Arc::clone(&parts.registry),
+        rest::RestConfig {
+            max_body_bytes: config.http.max_body_bytes,
+            ..rest::RestConfig::default()
+        },
+    );
+    // Without an application that serves resources, WebSockets are for MQTT alone.
+    let only_sub_protocols = Answered::by(
+        Answerer::Resource,
+        WhileResources::are_not_served(&parts.live, web_sockets.clone().without_resources()),
+    );
     chains.last(
         Ports::application(),
         "websocket",
-        Stage::handler(Answered::by(Answerer::Resource, web_sockets)),
+        Stage::handler(only_sub_protocols),
     );
-    if loaded.rest {
-        let sse = proto_sse::SseConfig {
-            keep_alive: config.sse_keep_alive,
-            ..proto_sse::SseConfig::default()
-        };
-        let sse = proto_sse::Sse::new(Arc::clone(&parts.registry), sse)
-            .with_authenticator(parts.authenticator());
-        sources.set_sse(sse.clone());
-        chains.last(
-            Ports::application(),
-            "sse",
-            Stage::handler(Answered::by(Answerer::Resource, sse)),
-        );
-        let rest = rest::Rest::new(
-            Arc::clone(&parts.registry),
-            rest::RestConfig {
-                max_body_bytes: config.http.max_body_bytes,
-                ..rest::RestConfig::default()
-            },
-        );
-        chains.last(
-            Ports::application(),
-            "rest",
-            Stage::handler(Answered::by(Answerer::Resource, rest)),
-        );
-    }
+    resource_stage(chains, parts, "websocket", web_sockets);
+    resource_stage(chains, parts, "sse", sse);
+    resource_stage(chains, parts, "rest", rest);
 }
 
-/// Where static files stand in the chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    BeforeAuthentication,
-    AfterAuthentication,
-    AfterResources,
+/// A handler that is there while an application has `rest: true`.
+fn resource_stage(
+    chains: &mut Chains,
+    parts: &Parts<'_>,
+    name: &str,
+    handler: impl http_chain::Handler + 'static,
+) {
+    let handler = WhileResources::are_served(&parts.live, handler);
+    let handler = Answered::by(Answerer::Resource, handler);
+    chains.last(Ports::application(), name, Stage::handler(handler));
 }
 
-impl Place {
-    fn of(section: &StaticSection) -> Self {
-        match section.after.as_deref() {
-            None => Self::BeforeAuthentication,
-            Some("authentication") => Self::AfterAuthentication,
-            Some(_) => Self::AfterResources,
-        }
-    }
-}
-
-/// Registers the static files that belong here.
-fn sites(chains: &mut Chains, loaded: &Loaded, place: Place) -> anyhow::Result<()> {
-    let here = |site: &&Site| Place::of(&site.section) == place;
-    for site in loaded.sites.iter().filter(here) {
-        let files = StaticFiles::new(site.section.config(&site.directory))?;
-        let files = Answered::by(Answerer::Static, files);
-        chains.last(Ports::application(), "static", Stage::handler(files));
-    }
-    Ok(())
+/// Registers the static files that belong here, of whichever applications there are.
+fn sites(chains: &mut Chains, parts: &Parts<'_>, place: Place) {
+    let files = Sites::new(Arc::clone(&parts.live), place);
+    let files = Answered::by(Answerer::Static, files);
+    chains.last(Ports::application(), "static", Stage::handler(files));
 }
 
 fn application_cors(cors: &config::Cors, sessions: bool) -> anyhow::Result<CorsConfig> {

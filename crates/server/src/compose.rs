@@ -1,18 +1,19 @@
 //! From a configuration to a running server, and back.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use core_listener::ServerHandle;
 use resource::hub::QueueLimits;
-use resource::{Authenticator, Hub, Registry, Resource};
+use resource::{Authenticator, Hub, Registry};
 use store::{Store, StoreConfig};
 use telemetry::Logs;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::application::{self, Host, Loaded};
+use crate::application::{Applications, Host};
 use crate::certificates::Certificates;
 use crate::chains::{self, Parts};
 use crate::config::{Config, ConfigError, ConfigWatch, Sources, logs_differ};
@@ -28,8 +29,6 @@ use crate::root::{self, Root};
 
 /// How often the files of certificates are looked at; a change counts when two looks see the same.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_millis(750);
-/// Table of the hashes of loaded data records.
-const LOADER_HASHES: &str = "hdb_dataloader_hash";
 
 /// Runs until a signal stops the server.
 ///
@@ -75,8 +74,9 @@ enum End {
 pub struct Running {
     config: Config,
     handle: ServerHandle,
-    certificates: Option<Certificates>,
+    certificates: Option<Arc<Certificates>>,
     store: Arc<Store>,
+    applications: Arc<Applications>,
     restart: restart::Trigger,
     health: Arc<Health>,
     metrics: Arc<ServerMetrics>,
@@ -105,10 +105,12 @@ impl Running {
         let registry = Arc::new(Registry::new());
         let metrics = ServerMetrics::new(&config, Arc::clone(&registry))?;
         let health = Health::new(&config, Arc::clone(&store));
-        let loaded = load_applications(&config, application, &store, &registry).await?;
+        let host = Host::new(&store, &registry, &directory, &health).await?;
+        let applications = Applications::load(&config, application, host).await?;
         let certificates = needs_tls(&config)
             .then(|| Certificates::new(&config))
-            .transpose()?;
+            .transpose()?
+            .map(Arc::new);
         let authenticator = Arc::clone(&directory) as Arc<dyn Authenticator>;
         let authenticator = metrics.authenticator(authenticator);
         let broker = mqtt::broker(&config, &store, &registry, authenticator).await?;
@@ -117,6 +119,7 @@ impl Running {
             config: &config,
             registry,
             directory,
+            live: Arc::clone(applications.live()),
             store: Arc::clone(&store),
             hub,
             broker,
@@ -125,25 +128,21 @@ impl Running {
             health: Arc::clone(&health),
         };
         parts.tell_metrics();
-        let chains = chains::build(&parts, &loaded)?;
+        let chains = chains::build(&parts)?;
         let place = config.inherit.as_ref().map(|(place, _)| place.as_path());
         let sockets = restart::inherited(place)?;
-        let handle = listeners::start(&parts, &chains, certificates.as_ref(), sockets)?;
+        let handle = listeners::start(&parts, &chains, certificates.as_deref(), sockets)?;
         metrics.serves(&handle);
         if let Some(certificates) = &certificates {
-            metrics.sources().set_tls(
-                certificates
-                    .acceptor("operationsApi.network.securePort")
-                    .clone(),
-            );
+            metrics.sources().set_certificates(Arc::clone(certificates));
         }
-        health.loaded(loaded.components);
         health.serves(&handle);
         Ok(Self {
             config,
             handle,
             certificates,
             store,
+            applications,
             restart,
             health,
             metrics,
@@ -159,6 +158,11 @@ impl Running {
     /// The databases.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// The applications.
+    pub fn applications(&self) -> &Arc<Applications> {
+        &self.applications
     }
 
     /// Tells the operator, on standard output, where the server listens.
@@ -184,8 +188,11 @@ impl Running {
         let mut look = tokio::time::interval(CERTIFICATE_INTERVAL);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut holder = self.config.inherit.as_ref().map(|(_, holder)| *holder);
+        let applications = Arc::clone(&self.applications);
+        let mut changes = pin!(applications.watch());
         let end = loop {
             tokio::select! {
+                never = &mut changes => match never {},
                 said = signals.next() => match said {
                     Said::Stop => break End::Stopped,
                     Said::Reload => self.reload(logs),
@@ -203,6 +210,7 @@ impl Running {
                         certificates.reload_if_changed();
                     }
                     if let Some(changed) = watch.changed() {
+                        self.metrics.sources().config_reloaded(changed.is_ok());
                         self.reconfigure(changed, logs);
                     }
                     holder = holder.filter(|holder| !restart::reap(*holder));
@@ -338,72 +346,6 @@ fn needs_tls(config: &Config) -> bool {
     ]
     .iter()
     .any(|port| port.is_some())
-}
-
-async fn load_applications(
-    config: &Config,
-    application: Option<&Path>,
-    store: &Arc<Store>,
-    registry: &Registry,
-) -> anyhow::Result<Loaded> {
-    let hashes = store.ensure(vec![loader_hashes()]).await?;
-    let loader_hashes: Arc<dyn Resource> =
-        hashes.into_iter().next().context("one table was ensured")?;
-    let host = Host {
-        store,
-        registry,
-        loader_hashes,
-    };
-    let mut loaded = Loaded::default();
-    for directory in deployed(&config.components_root) {
-        if let Err(error) = application::load(&directory, &host, &mut loaded).await {
-            tracing::error!("{error}");
-            let name = directory.file_name().unwrap_or(directory.as_os_str());
-            loaded
-                .components
-                .push((name.to_string_lossy().into_owned(), true));
-        }
-    }
-    if let Some(directory) = application {
-        // Named by the user: a mistake here is the user's to hear about.
-        let directory = directory
-            .canonicalize()
-            .with_context(|| format!("application {}", directory.display()))?;
-        application::load(&directory, &host, &mut loaded).await?;
-    }
-    Ok(loaded)
-}
-
-/// The directories in the components root, sorted.
-fn deployed(components_root: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(components_root)
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut directories: Vec<_> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-        .collect();
-    directories.sort();
-    directories
-}
-
-fn loader_hashes() -> resource::TableDefinition {
-    use resource::{Attribute, AttributeType};
-    resource::TableDefinition {
-        database: auth::tables::SYSTEM_DATABASE.to_owned(),
-        table: LOADER_HASHES.to_owned(),
-        primary_key: "id".to_owned(),
-        attributes: vec![
-            Attribute::new("id", AttributeType::String),
-            Attribute::new("hash", AttributeType::String),
-        ],
-        schema_defined: true,
-        sealed: false,
-        audit: false,
-        expiration_secs: None,
-        export: None,
-    }
 }
 
 fn store_config(config: &Config) -> StoreConfig {

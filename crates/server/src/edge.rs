@@ -20,6 +20,7 @@ use telemetry::LogLevel;
 
 use crate::chains::operations_ports;
 use crate::config::{self, Config, file};
+use crate::metrics::{AroundTimeout, BeforeCompression, ServerMetrics};
 
 /// Bytes of a body on the operations ports (`operations-api.md` §1).
 const OPERATIONS_BODY_BYTES: u64 = 1 << 30;
@@ -29,26 +30,31 @@ const OPERATIONS_BODY_BYTES: u64 = 1 << 30;
 /// # Errors
 ///
 /// If a setting is no header value, or a network.
-pub fn register(chains: &mut Chains, config: &Config) -> anyhow::Result<()> {
+pub fn register(
+    chains: &mut Chains,
+    config: &Config,
+    metrics: &ServerMetrics,
+) -> anyhow::Result<()> {
     let http = &config.http;
     if !http.trusted_proxies.is_empty() {
         let proxies = TrustedProxies::parse(&http.trusted_proxies)
             .context("'http.trustedProxies': expected addresses or networks such as 10.0.0.0/8")?;
         chains.edge(Ports::All, "proxies", Stage::gate(proxies));
     }
-    if let Some(requests) = &http.request_log {
+    if let Some(log) = request_log(config) {
         // Outside the limits, so that every answer is logged, whoever gave it.
-        let log = RequestLog::new(request_log(requests, config));
         chains.edge(Ports::All, "log", Stage::gate(log));
     }
-    register_limits(chains, config)?;
+    register_limits(chains, config, metrics)?;
     // Before anything uses the host.
     chains.edge(Ports::All, "host", Stage::gate(HostCheck));
     chains.edge(Ports::All, "options", Stage::gate(ServerOptions::default()));
     register_fields(chains, config)?;
     if let Some(compression) = &http.compression {
+        let before = BeforeCompression::new(compression.threshold_bytes);
         let compression = Compression::new(compression_config(compression));
         chains.edge(Ports::All, "compression", Stage::gate(compression));
+        chains.edge(Ports::All, "uncompressed", Stage::gate(before));
     }
     // Outside the limits of bodies, which count inflated bytes.
     chains.edge(Ports::All, "decoding", Stage::gate(RequestDecoding));
@@ -69,6 +75,8 @@ pub fn register_inner(chains: &mut Chains, config: &Config) -> anyhow::Result<()
         chains.last(Ports::application(), "rate limit", Stage::gate(limit));
     }
     if let Some(limit) = http.handler_timeout {
+        let around = AroundTimeout::new(limit);
+        chains.last(Ports::application(), "late", Stage::gate(around));
         let timeout = HandlerTimeout::new(limit);
         chains.last(Ports::application(), "timeout", Stage::wrap(timeout));
     }
@@ -81,7 +89,11 @@ pub fn register_inner(chains: &mut Chains, config: &Config) -> anyhow::Result<()
     Ok(())
 }
 
-fn register_limits(chains: &mut Chains, config: &Config) -> anyhow::Result<()> {
+fn register_limits(
+    chains: &mut Chains,
+    config: &Config,
+    metrics: &ServerMetrics,
+) -> anyhow::Result<()> {
     let http = &config.http;
     let workers = NonZeroUsize::from(config.workers);
     if let Some(limit) = http.max_requests_in_flight {
@@ -96,16 +108,18 @@ fn register_limits(chains: &mut Chains, config: &Config) -> anyhow::Result<()> {
         chains.edge(Ports::application(), "rate limit", Stage::gate(limit));
     }
     let queues = [
-        (Ports::application(), http.times.queue),
-        (operations_ports(), config.operations.times.queue),
+        ("http", Ports::application(), http.times.queue),
+        (
+            "operations",
+            operations_ports(),
+            config.operations.times.queue,
+        ),
     ];
-    for (ports, limit) in queues {
+    for (listener, ports, limit) in queues {
         if let Some(limit) = limit {
-            chains.edge(
-                ports,
-                "write queue",
-                Stage::wrap(write_queue(limit, workers)),
-            );
+            let queue = write_queue(limit, workers);
+            metrics.sources().add_queue(listener, queue.gauge());
+            chains.edge(ports, "write queue", Stage::wrap(queue));
         }
     }
     Ok(())
@@ -183,8 +197,10 @@ fn compression_config(given: &config::Compression) -> CompressionConfig {
     }
 }
 
-fn request_log(requests: &config::RequestLog, config: &Config) -> RequestLogConfig {
-    RequestLogConfig {
+/// The request log, if there is one.
+pub fn request_log(config: &Config) -> Option<RequestLog> {
+    let requests = config.http.request_log.as_ref()?;
+    Some(RequestLog::new(RequestLogConfig {
         level: match requests.level.unwrap_or(config.logging.level) {
             level if level <= LogLevel::Info => RequestLogLevel::Info,
             LogLevel::Warn => RequestLogLevel::Warn,
@@ -198,5 +214,5 @@ fn request_log(requests: &config::RequestLog, config: &Config) -> RequestLogConf
         headers: requests.headers,
         id: requests.id,
         id_header: config.http.request_id,
-    }
+    }))
 }

@@ -4,13 +4,15 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use core_listener::{
-    HttpConfig, InheritedSockets, ListenAddress, Listener, Server, ServerHandle, TlsAcceptor,
+    HttpConfig, InheritedSockets, ListenAddress, Listener, RefusalHook, Server, ServerHandle,
+    TlsAcceptor,
 };
 use http_chain::Chains;
 
 use crate::certificates::Certificates;
 use crate::chains::Parts;
 use crate::config::Config;
+use crate::edge;
 use crate::mqtt::{self, MqttPort};
 
 /// Binds every port and starts the workers.
@@ -33,7 +35,8 @@ pub fn start(
     for (setting, address, secure) in http_ports(config) {
         let Some(address) = address else { continue };
         let (chain, metrics) = (chains.chain_for(setting), Arc::clone(&parts.metrics));
-        let http = http_config(setting, config);
+        let mut http = http_config(setting, config);
+        http.on_refusal = Some(refusals(parts));
         let (limit, shared) = (http.headers_timeout, shares_mqtt(setting, &address, config));
         let mut listener = Listener::http(setting, address, http, move |_| {
             metrics.measured(setting, chain.clone())
@@ -176,6 +179,17 @@ fn http_config(setting: &str, config: &Config) -> HttpConfig {
     http.request_timeout = Some(times.request);
     http.max_header_bytes = config.http.max_header_bytes as usize;
     http
+}
+
+/// Logs and counts what the HTTP engine answers without the chain.
+fn refusals(parts: &Parts<'_>) -> RefusalHook {
+    let (log, metrics) = (edge::request_log(parts.config), Arc::clone(&parts.metrics));
+    RefusalHook::new(move |refusal| {
+        metrics.refused(refusal.status());
+        if let Some(log) = &log {
+            log.log_refusal(refusal.conn(), refusal.status(), refusal.request());
+        }
+    })
 }
 
 fn with_tls(listener: Listener, acceptor: Option<&TlsAcceptor>, config: &Config) -> Listener {

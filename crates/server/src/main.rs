@@ -24,15 +24,21 @@ fn main() -> ExitCode {
     }
     let (mode, sources) = match cli::request(words) {
         Ok(Request::Start { mode, sources }) => (mode, sources),
-        Ok(Request::Version) => {
-            println!("{}", env!("CARGO_PKG_VERSION"));
-            return ExitCode::SUCCESS;
+        Ok(Request::Other(task, sources)) => {
+            return cli::perform(task, &sources).unwrap_or_else(|error| failed(&error));
         }
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if sources
+        .environment
+        .iter()
+        .any(|(name, _)| name == cli::DETACHED)
+    {
+        cli::detach();
+    }
     let config = match config::load(mode, &sources) {
         Ok(config) => config,
         Err(error) => {
@@ -44,14 +50,16 @@ fn main() -> ExitCode {
 }
 
 fn ended(result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("motet: {error:#}");
-            match error.downcast_ref::<server::root::AlreadyRunning>() {
-                Some(_) => ExitCode::from(ALREADY_RUNNING),
-                None => ExitCode::FAILURE,
-            }
-        }
+    result.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("motet: {error:#}");
+    if error.is::<server::root::AlreadyRunning>() {
+        ExitCode::from(ALREADY_RUNNING)
+    } else if error.is::<config::ConfigError>() {
+        ExitCode::from(EX_CONFIG)
+    } else {
+        ExitCode::FAILURE
     }
 }

@@ -7,6 +7,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+/// The file with the id of the process that holds the directory; empty after an orderly stop.
+pub(crate) const PID_FILE: &str = "motet.pid";
+
 /// The root directory, locked until dropped.
 #[derive(Debug)]
 pub struct Root {
@@ -17,6 +20,15 @@ pub struct Root {
 #[derive(Debug)]
 pub struct AlreadyRunning {
     pid: String,
+}
+
+impl AlreadyRunning {
+    /// The process with this id.
+    pub(crate) fn of(pid: impl std::fmt::Display) -> Self {
+        Self {
+            pid: pid.to_string(),
+        }
+    }
 }
 
 impl std::fmt::Display for AlreadyRunning {
@@ -54,7 +66,7 @@ impl Root {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(path.join("motet.pid"));
+            .open(path.join(PID_FILE));
         let mut pid_file = options.with_context(at)?;
         match pid_file.try_lock() {
             Ok(()) => {}

@@ -20,12 +20,14 @@
 
 mod buckets;
 mod cells;
+mod exemplar;
 mod family;
 mod registry;
 pub mod render;
 mod snapshot;
 
 pub use self::buckets::Buckets;
+pub use self::exemplar::{Exemplar, TraceId};
 pub use self::family::{Counter, CounterFamily, Histogram, HistogramFamily, UpDown, UpDownFamily};
 pub use self::registry::{Family, Kind, MetricError, MetricLimits, Metrics, Samples, Unit};
 pub use self::snapshot::{

@@ -1,11 +1,11 @@
 //! From counting to text.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use telemetry::metrics::{
-    Buckets, Distribution, Family, Kind, MetricError, MetricLimits, Metrics, Selection, Unit,
-    render,
+    Buckets, Distribution, Family, Kind, MetricError, MetricLimits, Metrics, Selection, TraceId,
+    Unit, render,
 };
 
 const REQUESTS: Family = Family::new("http_requests_total", "Finished requests")
@@ -126,7 +126,7 @@ fn openmetrics_names_counters_without_total_and_ends_with_eof() {
         .unwrap();
     metrics.counter(Family::new("load_rows", "Rows")).unwrap();
     let mut text = String::new();
-    render::openmetrics(&metrics.snapshot(), "m_", &mut text);
+    render::openmetrics(&metrics.snapshot(), "m_", None, &mut text);
     for expected in [
         "# TYPE m_http_requests counter\n",
         "m_http_requests_total{code=\"200\",method=\"GET\"} 1\n",
@@ -301,7 +301,7 @@ fn a_counter_beside_a_gauge_of_its_name_keeps_openmetrics_free_of_twins() {
         .collect(gauge, Kind::Gauge, |samples| samples.push(&[], 1_u64))
         .unwrap();
     let mut text = String::new();
-    render::openmetrics(&metrics.snapshot(), "motet_", &mut text);
+    render::openmetrics(&metrics.snapshot(), "motet_", None, &mut text);
     for line in [
         "# TYPE motet_server_connections gauge\n",
         "# TYPE motet_server_connections_total unknown\n",
@@ -333,4 +333,112 @@ fn a_collected_histogram_is_written_like_a_counted_one() {
     ] {
         assert!(text.contains(line), "{text}");
     }
+}
+
+#[test]
+fn a_bucket_shows_the_latest_observation_of_a_trace_and_created_is_on_request() {
+    let metrics = Metrics::new();
+    let family = Family::new("wait_seconds", "Waiting").labels(&["queue"]);
+    let histogram = metrics
+        .histogram(family, Buckets::seconds(&[0.001, 0.25]))
+        .unwrap()
+        .series(&["commits"]);
+    let trace = |last: char| {
+        let field = format!("00-4bf92f3577b34da6a3ce929d0e0e473{last}-00f067aa0ba902b7-01");
+        TraceId::of_traceparent(&field).unwrap()
+    };
+    histogram.observe(Duration::from_micros(10));
+    histogram.observe_in_trace(Duration::from_millis(20), trace('1'));
+    histogram.observe_in_trace(Duration::from_millis(30), trace('2'));
+    let created = UNIX_EPOCH + Duration::from_millis(1_714_989_283_100);
+    let mut text = String::new();
+    render::openmetrics(&metrics.snapshot(), "", Some(created), &mut text);
+    let lines: Vec<_> = text.lines().collect();
+    let bucket = |bound: &str| {
+        let prefix = format!("wait_seconds_bucket{{queue=\"commits\",le=\"{bound}\"}} ");
+        let rest = lines.iter().find_map(|line| line.strip_prefix(&*prefix));
+        rest.unwrap_or_else(|| panic!("{text}"))
+    };
+    assert_eq!(bucket("0.001"), "1");
+    let expected = "3 # {trace_id=\"4bf92f3577b34da6a3ce929d0e0e4732\"} 0.03 ";
+    let at = bucket("0.25").strip_prefix(expected).unwrap();
+    assert!(at.parse::<f64>().unwrap() > 1_700_000_000.0, "{at}");
+    assert_eq!(bucket("+Inf"), "3");
+    for line in [
+        "wait_seconds_created{queue=\"commits\"} 1714989283.1",
+        "metrics_series_overflow_created{family=\"wait_seconds\"} 1714989283.1",
+    ] {
+        assert!(lines.contains(&line), "{text}");
+    }
+    let plain = prometheus(&metrics);
+    assert!(!plain.contains("trace_id") && !plain.contains("_created"));
+    check_text(&plain);
+}
+
+#[test]
+fn a_malformed_traceparent_names_no_trace() {
+    for field in [
+        "",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+        "00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+    ] {
+        assert_eq!(TraceId::of_traceparent(field), None, "{field}");
+    }
+    let later = "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
+    assert!(TraceId::of_traceparent(later).is_some());
+}
+
+#[test]
+fn five_thousand_series_are_written_in_twenty_milliseconds() {
+    let metrics = Metrics::new();
+    let counters = metrics.counter(REQUESTS).unwrap();
+    let seconds = Family::new("wait_seconds", "Waiting").labels(&["queue"]);
+    let seconds = metrics
+        .histogram(seconds, Buckets::request_seconds())
+        .unwrap();
+    // A histogram is 17 lines: its buckets, sum and count.
+    for number in 0..2000 {
+        counters.series(&["GET", &number.to_string()]).increment();
+    }
+    for number in 0..3000 / 17 {
+        seconds
+            .series(&[&number.to_string()])
+            .observe(Duration::from_millis(number));
+    }
+    let scrape = || {
+        let began = Instant::now();
+        let text = prometheus(&metrics);
+        (began.elapsed(), text.lines().count())
+    };
+    // The best of a few: the machine has other work.
+    let (best, lines) = (0..10).map(|_| scrape()).min().unwrap();
+    println!("{lines} lines in {best:?}");
+    assert!(lines > 4900, "{lines}");
+    let limit = match cfg!(debug_assertions) {
+        true => Duration::from_millis(400),
+        false => Duration::from_millis(20),
+    };
+    assert!(best < limit, "{best:?}");
+}
+
+#[test]
+fn threads_with_and_without_a_block_of_their_own_count_exactly() {
+    let metrics = Metrics::with_limits(MetricLimits {
+        threads: 1,
+        ..MetricLimits::default()
+    });
+    metrics.enlist_thread();
+    let requests = metrics.counter(REQUESTS).unwrap().series(&["GET", "200"]);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..10_000).for_each(|_| requests.increment()));
+        }
+    });
+    let text = prometheus(&metrics);
+    let expected = "http_requests_total{code=\"200\",method=\"GET\"} 80000\n";
+    assert!(text.contains(expected), "{text}");
 }

@@ -9,6 +9,12 @@
 //! a request that may turn the connection into another protocol, the scanner stops: what follows is held back
 //! until the answer tells whether it is HTTP.
 
+use http::StatusCode;
+use memchr::{memchr, memchr3};
+
+/// The most field lines of a head, as hyper has it.
+const MAX_FIELD_LINES: usize = 100;
+
 /// Longest part of a line that is kept: enough for the names and values that decide the framing.
 const LINE_START: usize = 128;
 
@@ -34,11 +40,17 @@ impl Answer {
     pub(crate) const fn new(status: &'static str) -> Self {
         Self { status, body: "" }
     }
+
+    pub(crate) fn status_code(&self) -> StatusCode {
+        let code = self.status.get(..3).and_then(|code| code.parse().ok());
+        code.unwrap_or(StatusCode::BAD_REQUEST)
+    }
 }
 
 pub(crate) const BAD_REQUEST: Answer = Answer::new("400 Bad Request");
 const URI_TOO_LONG: Answer = Answer::new("414 URI Too Long");
 const NOT_IMPLEMENTED: Answer = Answer::new("501 Not Implemented");
+pub(crate) const FIELDS_TOO_LARGE: Answer = Answer::new("431 Request Header Fields Too Large");
 const VERSION_NOT_SUPPORTED: Answer = Answer::new("505 HTTP Version Not Supported");
 const RAW_LESS: Answer = Answer {
     body: "A URL cannot contain a raw '<': write it as %3C. To compare in a query, name the operator: =lt= or =le=.\n",
@@ -55,7 +67,7 @@ pub(crate) struct Scanner {
     state: State,
     line: Line,
     head: Head,
-    max_request_line_bytes: usize,
+    max_head_bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +99,9 @@ struct Line {
 /// What the head has said so far about the content and the connection.
 #[derive(Debug, Default)]
 struct Head {
+    /// Of its complete lines.
+    bytes: usize,
+    field_lines: usize,
     content_length: Field<u64>,
     chunked: Field<()>,
     may_change_protocol: bool,
@@ -103,14 +118,13 @@ enum Field<T> {
 }
 
 impl Scanner {
-    /// A request line that alone exceeds the limit is refused before hyper finds the head too large.
+    /// A head that exceeds the limit, or that of its field lines, is refused before hyper finds it too large.
     pub(crate) fn new(max_head_bytes: usize) -> Self {
         Self {
             state: State::Between,
             line: Line::default(),
             head: Head::default(),
-            // After its CR come at least one LF and an empty line.
-            max_request_line_bytes: max_head_bytes.saturating_sub(3),
+            max_head_bytes,
         }
     }
 
@@ -144,7 +158,7 @@ impl Scanner {
                     used
                 }
                 _ => {
-                    let end = rest.iter().position(|byte| *byte == b'\n');
+                    let end = memchr(b'\n', rest);
                     let line_length = end.unwrap_or(rest.len());
                     let line = &rest[..line_length];
                     self.scan_line(line, end.is_some())
@@ -189,8 +203,10 @@ impl Scanner {
 
     /// Part of a line; `ends` if a LF follows. Returns how many bytes were used.
     fn scan_line(&mut self, part: &[u8], ends: bool) -> Result<usize, Answer> {
-        if self.state == State::RequestLine {
-            self.check_request_line(part)?;
+        match self.state {
+            State::RequestLine => self.check_request_line(part)?,
+            State::FieldLine => self.check_head_size(part)?,
+            _ => {}
         }
         self.line.push(part);
         if !ends {
@@ -200,12 +216,19 @@ impl Scanner {
         if in_head && !self.line.ends_with_cr() {
             return Err(BAD_REQUEST);
         }
+        if in_head {
+            self.head.bytes += self.line.bytes + 1;
+        }
         let next = match self.state {
             State::RequestLine => self.line.next_after_request_line(&mut self.head),
             State::FieldLine if self.line.is_empty() => self.head.content(),
             State::FieldLine => {
                 self.head.note(&self.line.start);
-                Ok(State::FieldLine)
+                self.head.field_lines += 1;
+                match self.head.field_lines > MAX_FIELD_LINES {
+                    true => Err(FIELDS_TOO_LARGE),
+                    false => Ok(State::FieldLine),
+                }
             }
             State::ChunkSize => Ok(self.line.next_after_chunk_size()),
             State::TrailerLine if self.line.is_empty() => Ok(self.head.after_message()),
@@ -217,17 +240,12 @@ impl Scanner {
     }
 
     fn check_request_line(&self, part: &[u8]) -> Result<(), Answer> {
-        // RFC 9112, section 3.2: a target has no fragment.
-        if part.contains(&b'#') {
-            return Err(BAD_REQUEST);
+        if memchr3(b'#', b'<', b'>', part).is_some() {
+            return Err(forbidden_in_target(part));
         }
-        // RFC 3986, appendix A: nor these, but some clients send them in queries.
-        for (byte, answer) in [(b'<', RAW_LESS), (b'>', RAW_GREATER)] {
-            if part.contains(&byte) {
-                return Err(answer);
-            }
-        }
-        let room = self.max_request_line_bytes.saturating_sub(self.line.bytes);
+        // After its CR come at least one LF and an empty line.
+        let longest = self.max_head_bytes.saturating_sub(3);
+        let room = longest.saturating_sub(self.line.bytes);
         if part.len() <= room {
             return Ok(());
         }
@@ -239,6 +257,29 @@ impl Scanner {
         } else {
             NOT_IMPLEMENTED
         })
+    }
+
+    /// Part of a field line, or of the empty one, whose LF counts too.
+    fn check_head_size(&self, part: &[u8]) -> Result<(), Answer> {
+        let bytes = self.head.bytes + self.line.bytes + part.len() + 1;
+        match bytes > self.max_head_bytes {
+            true => Err(FIELDS_TOO_LARGE),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The answer to a target with a byte that no URL has.
+#[cold]
+fn forbidden_in_target(part: &[u8]) -> Answer {
+    // RFC 9112, section 3.2: a target has no fragment.
+    if part.contains(&b'#') {
+        return BAD_REQUEST;
+    }
+    // RFC 3986, appendix A: nor these, but some clients send them in queries.
+    match part.contains(&b'<') {
+        true => RAW_LESS,
+        false => RAW_GREATER,
     }
 }
 
@@ -299,7 +340,7 @@ impl Line {
 
 impl Head {
     fn note(&mut self, line: &[u8]) {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+        let Some(colon) = memchr(b':', line) else {
             return;
         };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());

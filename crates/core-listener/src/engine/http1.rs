@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::HeaderValue;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::activity::Phase;
-use super::framing::{Answer, BAD_REQUEST};
+use super::framing::{Answer, BAD_REQUEST, FIELDS_TOO_LARGE};
 use super::response::InFlight;
 use super::service::{HttpService, RequestService};
 use super::watchdog::{Expiry, Watchdog};
@@ -51,13 +53,13 @@ pub(crate) async fn serve<S: HttpService>(
     let end = drive(&mut connection, &shared).await;
     let parts = connection.into_parts();
     let watched = parts.io.into_inner();
-    let refusal = watched.refusal();
+    let (refusal, was_silenced) = (watched.refusal(), watched.has_silenced());
     let io = watched.into_inner();
     let upgrade = shared.upgrade().take();
     match end {
         End::Finished(_) if refusal.is_some() => {
             shared.ending.note(CloseReason::ProtocolError);
-            answer_and_close(io, refusal, &shared.activity).await;
+            answer_and_close(io, refusal, &shared).await;
         }
         End::Finished(Ok(())) => match upgrade {
             Some(task) => {
@@ -74,13 +76,17 @@ pub(crate) async fn serve<S: HttpService>(
             if error.is_parse() {
                 shared.ending.note(CloseReason::ProtocolError);
             }
-            let answer = error.is_parse_version_h2().then_some(BAD_REQUEST);
-            answer_and_close(io, answer, &shared.activity).await;
+            let answer = match error.is_parse_too_large() {
+                true => FIELDS_TOO_LARGE,
+                false => BAD_REQUEST,
+            };
+            let is_owed = was_silenced || error.is_parse_version_h2();
+            answer_and_close(io, is_owed.then_some(answer), &shared).await;
         }
         End::Expired(Expiry::Head) => {
             shared.counters.header_timeouts.increment();
             shared.ending.note(CloseReason::HeaderTimeout);
-            answer_and_close(io, Some(REQUEST_TIMEOUT), &shared.activity).await;
+            answer_and_close(io, Some(REQUEST_TIMEOUT), &shared).await;
         }
         End::Expired(Expiry::Silence) => {
             if !shared.shutdown.is_started() {
@@ -156,23 +162,32 @@ impl Drain {
 }
 
 /// Writes a last answer of our own, for when the engine has none, and closes.
-async fn answer_and_close(mut io: Prefixed<Stream>, answer: Option<Answer>, activity: &Activity) {
-    if let Some(Answer { status, body }) = answer {
-        let media_type = match body {
-            "" => "",
-            _ => "Content-Type: text/plain; charset=utf-8\r\n",
-        };
-        let answer = format!(
-            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n{media_type}\r\n{body}",
-            body.len()
-        );
+async fn answer_and_close(mut io: Prefixed<Stream>, answer: Option<Answer>, shared: &Shared) {
+    if let Some(answer) = answer {
+        let content = shared.note_refusal(answer.status_code(), None, answer.body);
+        let message = last_message(answer.status, content);
         // It fits into the empty buffer of any socket; a peer whose buffer is full has lost interest.
-        let written = tokio::time::timeout(LINGER.0, io.write_all(answer.as_bytes())).await;
+        let written = tokio::time::timeout(LINGER.0, io.write_all(&message)).await;
         if !matches!(written, Ok(Ok(()))) {
             return;
         }
     }
-    close(io, activity, true).await;
+    close(io, &shared.activity, true).await;
+}
+
+fn last_message(status: &str, content: Option<(HeaderValue, Bytes)>) -> Vec<u8> {
+    let length = content.as_ref().map_or(0, |(_, content)| content.len());
+    let mut message =
+        format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n")
+            .into_bytes();
+    if let Some((media_type, _)) = &content {
+        message.extend_from_slice(b"Content-Type: ");
+        message.extend_from_slice(media_type.as_bytes());
+        message.extend_from_slice(b"\r\n");
+    }
+    message.extend_from_slice(b"\r\n");
+    message.extend_from_slice(&content.map(|(_, content)| content).unwrap_or_default());
+    message
 }
 
 /// Ends our direction and, when the peer may still be sending, waits a little for the end of its own.

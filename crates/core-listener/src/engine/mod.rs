@@ -12,6 +12,7 @@ mod frames;
 mod framing;
 mod http1;
 mod http2;
+mod refusal;
 mod response;
 mod service;
 mod sniff;
@@ -34,6 +35,7 @@ use crate::stream::{Prefixed, Stream};
 
 use activity::Activity;
 pub use body::{RequestBody, RequestBodyError};
+pub use refusal::{Refusal, RefusalHook};
 pub use service::{HttpService, ServiceFn, service_fn};
 pub(crate) use sniff::first_byte;
 

@@ -44,6 +44,8 @@ pin_project! {
     pub(crate) struct ResponseBody<B> {
         #[pin]
         body: Option<B>,
+        // Of an answer of our own.
+        content: Bytes,
         // Held for its drop.
         in_flight: InFlight,
         // Of HTTP/2.
@@ -56,8 +58,17 @@ impl<B: Body> ResponseBody<B> {
         let progress = Progress::current(&in_flight.shared.counters);
         Self {
             body,
+            content: Bytes::new(),
             in_flight,
             progress,
+        }
+    }
+
+    /// An answer of our own.
+    pub(crate) fn own(content: Bytes, in_flight: InFlight) -> Self {
+        Self {
+            content,
+            ..Self::new(None, in_flight)
         }
     }
 }
@@ -76,7 +87,8 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let mut this = self.project();
         let Some(mut body) = this.body.as_mut().as_pin_mut() else {
-            return Poll::Ready(None);
+            let content = std::mem::take(this.content);
+            return Poll::Ready((!content.is_empty()).then(|| Ok(Frame::data(content))));
         };
         if let Some(progress) = this.progress {
             progress.note_asked();
@@ -89,12 +101,16 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        match &self.body {
+            Some(body) => body.is_end_stream(),
+            None => self.content.is_empty(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.body.as_ref().map_or_else(
+            || SizeHint::with_exact(self.content.len() as u64),
+            Body::size_hint,
+        )
     }
 }

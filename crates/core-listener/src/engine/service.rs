@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use base::UpgradeTask;
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderName};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -115,7 +115,10 @@ impl<S: HttpService> hyper::service::Service<Request<Incoming>> for RequestServi
         let (mut head, incoming) = request.into_parts();
         let exchange = Exchange::new(&mut head, InFlight::new(shared.clone()));
         let stage = match strict::check_head(&head) {
-            Err(status) => Stage::Refused { status },
+            Err(status) => Stage::Refused {
+                status,
+                head: Some(Box::new(head)),
+            },
             Ok(()) => {
                 head.extensions.insert(shared.info.clone());
                 head.extensions.insert(shared.shutdown.clone());
@@ -150,15 +153,18 @@ pin_project! {
         Waiting { service: S, request: Option<Request<RequestBody>> },
         Running { #[pin] future: F },
         /// The service never sees it.
-        Refused { status: StatusCode },
+        Refused { status: StatusCode, head: Option<Box<request::Parts>> },
     }
 }
+
+/// Why the service does not answer: the status, and the head if that is at fault.
+type Refused = (StatusCode, Option<Box<request::Parts>>);
 
 impl<S: HttpService> Stage<S, S::Future> {
     fn poll_response(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<S::Body>, StatusCode>> {
+    ) -> Poll<Result<Response<S::Body>, Refused>> {
         loop {
             let future = match self.as_mut().project() {
                 StageProjection::Waiting { service, request } => {
@@ -169,7 +175,9 @@ impl<S: HttpService> Stage<S, S::Future> {
                     let Ok(response) = ready!(future.poll(cx));
                     return Poll::Ready(Ok(response));
                 }
-                StageProjection::Refused { status } => return Poll::Ready(Err(*status)),
+                StageProjection::Refused { status, head } => {
+                    return Poll::Ready(Err((*status, head.take())));
+                }
             };
             self.set(Self::Running { future });
         }
@@ -191,7 +199,7 @@ impl<S: HttpService> Future for ResponseFuture<S> {
                 if let Some(exchange) = this.exchange {
                     exchange.in_flight.shared().counters.panics.increment();
                 }
-                Err(StatusCode::INTERNAL_SERVER_ERROR)
+                Err((StatusCode::INTERNAL_SERVER_ERROR, None))
             }
         };
         let exchange = this
@@ -200,7 +208,7 @@ impl<S: HttpService> Future for ResponseFuture<S> {
             .expect("a future is not polled after it is ready");
         Poll::Ready(Ok(match result {
             Ok(response) => exchange.finish(response),
-            Err(status) => exchange.refuse(status),
+            Err((status, head)) => exchange.refuse(status, head.as_deref()),
         }))
     }
 }
@@ -229,7 +237,7 @@ impl Exchange {
         if let Some(task) = response.extensions_mut().remove::<UpgradeTask>() {
             if !self.begin_upgrade(response.status(), task) {
                 tracing::error!(status = %response.status(), "a service upgraded a request that cannot be upgraded");
-                return self.refuse(StatusCode::INTERNAL_SERVER_ERROR);
+                return self.refuse(StatusCode::INTERNAL_SERVER_ERROR, None);
             }
         } else {
             self.set_connection_fields(response.headers_mut());
@@ -238,10 +246,20 @@ impl Exchange {
     }
 
     /// An answer of our own, after which an HTTP/1 connection is closed.
-    fn refuse<B: Body>(self, status: StatusCode) -> Response<ResponseBody<B>> {
+    fn refuse<B: Body>(
+        self,
+        status: StatusCode,
+        head: Option<&request::Parts>,
+    ) -> Response<ResponseBody<B>> {
         let is_http1 = self.in_flight.shared().activity.is_http1();
-        let mut response = Response::new(ResponseBody::new(None, self.in_flight));
+        let content = self.in_flight.shared().note_refusal(status, head, "");
+        let (media_type, content) = content.unzip();
+        let body = ResponseBody::own(content.unwrap_or_default(), self.in_flight);
+        let mut response = Response::new(body);
         *response.status_mut() = status;
+        if let Some(media_type) = media_type {
+            response.headers_mut().insert(CONTENT_TYPE, media_type);
+        }
         if is_http1 {
             response
                 .headers_mut()

@@ -2,16 +2,19 @@
 
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
-use http::{HeaderValue, Method, StatusCode, Uri, Version, request};
+use http::{Method, StatusCode, Uri, Version, request};
 
 /// Refuses what would make us and another reader of the same bytes disagree, and what we cannot do.
 pub(crate) fn check_head(head: &request::Parts) -> Result<(), StatusCode> {
     // RFC 9112, section 3.2: exactly one Host field line, though it may be empty.
-    if head.version == Version::HTTP_11 && head.headers.get_all(HOST).iter().count() != 1 {
-        return Err(StatusCode::BAD_REQUEST);
+    let mut hosts = 0;
+    for host in head.headers.get_all(HOST) {
+        if !host.to_str().is_ok_and(is_host) {
+            return Err(StatusCode::BAD_REQUEST);
+        }
+        hosts += 1;
     }
-    let is_host = |host: &HeaderValue| host.to_str().is_ok_and(is_host);
-    if !head.headers.get_all(HOST).iter().all(is_host) {
+    if head.version == Version::HTTP_11 && hosts != 1 {
         return Err(StatusCode::BAD_REQUEST);
     }
     // RFC 9113, section 8.3.1: two hosts that differ would be served by whoever reads the other one.

@@ -30,6 +30,8 @@ pub(crate) struct Watched {
     half_close: Option<Pin<Box<Sleep>>>,
     version: Version,
     refusal: Refusal,
+    /// An answer that hyper gave by itself was not written, since we give it in our own words.
+    has_silenced: bool,
 }
 
 /// What is watched depends on the version.
@@ -62,6 +64,7 @@ impl Watched {
             half_close: None,
             version,
             refusal: Refusal::None,
+            has_silenced: false,
             shared,
         }
     }
@@ -72,6 +75,19 @@ impl Watched {
             Refusal::Told(answer) => Some(answer),
             Refusal::None | Refusal::Held(_) => None,
         }
+    }
+
+    /// Whether hyper refused a head and its answer was kept back, so that one is owed to the peer.
+    pub(crate) fn has_silenced(&self) -> bool {
+        self.has_silenced
+    }
+
+    /// Whether what is to be written is an answer of hyper's own: on HTTP/1 it writes nothing else while no
+    /// request is in flight and no response is left to flush.
+    fn silences(&mut self) -> bool {
+        self.has_silenced |=
+            self.shared.activity.is_http1() && self.shared.activity.phase() != Phase::Busy;
+        self.has_silenced
     }
 
     /// Ends the input once nothing before the refused head is unanswered. A flush asks again.
@@ -253,6 +269,9 @@ impl AsyncWrite for Watched {
         if self.ending().is_some() {
             return self.poll_last_write(cx, buf);
         }
+        if self.silences() {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.note_write(&result, &[io::IoSlice::new(buf)]);
         result
@@ -266,6 +285,9 @@ impl AsyncWrite for Watched {
         if self.ending().is_some() {
             let first = bufs.iter().find(|buf| !buf.is_empty());
             return self.poll_last_write(cx, first.map_or(&[], |buf| &buf[..]));
+        }
+        if self.silences() {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.note_write(&result, bufs);
@@ -296,7 +318,8 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if matches!(self.refusal, Refusal::Told(_)) || self.ending().is_some() {
+        let owes_answer = matches!(self.refusal, Refusal::Told(_)) || self.has_silenced;
+        if owes_answer || self.ending().is_some() {
             // The answer is not written yet.
             return Poll::Ready(Ok(()));
         }

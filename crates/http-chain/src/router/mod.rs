@@ -13,6 +13,7 @@
 //! `{id}` and `*`, `**`, going back when the rest does not match. Lookup cost grows with the pattern's
 //! depth, not with the number of routes.
 
+mod layered;
 mod pattern;
 mod tree;
 
@@ -26,11 +27,12 @@ use http::{HeaderValue, Method, StatusCode, header};
 use crate::percent;
 use crate::request::Request;
 use crate::response::Response;
-use crate::stage::{BoxFuture, Handler};
+use crate::stage::{BoxFuture, Handler, Stage};
 
+use self::layered::Layered;
 pub use self::pattern::PatternError;
 use self::pattern::{Pattern, RouteParams};
-use self::tree::{Found, Node};
+use self::tree::{Found, Node, Slashes};
 
 /// What a route leads to: answers every request it gets.
 ///
@@ -104,6 +106,9 @@ pub struct Router {
     root: Node,
     /// All routes, for a router that takes them over.
     routes: Vec<(Option<Method>, String, Arc<dyn Endpoint>)>,
+    /// Around the routes to come.
+    layers: Vec<(Arc<str>, Stage)>,
+    slashes: Slashes,
     answers_options: bool,
     not_found: Option<Arc<dyn Endpoint>>,
     method_not_allowed: Option<Arc<dyn Endpoint>>,
@@ -123,6 +128,57 @@ impl Router {
     /// A router without routes.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A router without routes for which `/a/`, `//a` and `/a` are three paths. For others they are one.
+    pub fn strict_slashes() -> Self {
+        Self {
+            slashes: Slashes::Strict,
+            ..Self::default()
+        }
+    }
+
+    /// Surrounds the routes that are registered from now on with a gate or a wrap, inside those that were
+    /// added before. The endpoints for 404 and 405 are not surrounded: what is meant for them too belongs in
+    /// front of the router in its chain. A tower layer is a `Stage::wrap(LayerWrap::new(&layer))`.
+    ///
+    /// ```
+    /// use http::{HeaderValue, Method, header};
+    /// use http_chain::stages::DefaultFields;
+    /// use http_chain::{Request, Router, Stage};
+    ///
+    /// let mut routes = Router::new();
+    /// routes.on(Method::GET, "/plain", |_: Request| async { "as it is" })?;
+    /// let fresh = DefaultFields::new([(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))]);
+    /// routes.layer("no cache", Stage::gate(fresh));
+    /// routes.on(Method::GET, "/fresh", |_: Request| async { "with Cache-Control" })?;
+    /// # Ok::<(), http_chain::router::RouteError>(())
+    /// ```
+    pub fn layer(&mut self, name: &str, stage: Stage) -> &mut Self {
+        self.layers.push((name.into(), stage));
+        self
+    }
+
+    /// As [`on`](Self::on), or [`any`](Self::any) for no method, in place of the route that is registered for
+    /// this method and an equal pattern, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Pattern`] for a malformed pattern.
+    pub fn replace(
+        &mut self,
+        method: impl Into<Option<Method>>,
+        pattern: &str,
+        endpoint: impl Endpoint + 'static,
+    ) -> Result<&mut Self, RouteError> {
+        let method = method.into();
+        let endpoint = self.surrounded(Arc::new(endpoint));
+        if let Some(before) = self.insert(method.clone(), pattern, &endpoint, true)? {
+            self.routes
+                .retain(|(other, known, _)| *other != method || **known != *before);
+        }
+        self.routes.push((method, pattern.to_owned(), endpoint));
+        Ok(self)
     }
 
     /// Leads `method` on `pattern` to `endpoint`. A specific method beats [`any`](Self::any).
@@ -200,24 +256,43 @@ impl Router {
         pattern: &str,
         endpoint: Arc<dyn Endpoint>,
     ) -> Result<&mut Self, RouteError> {
-        let parsed = Pattern::parse(pattern).map_err(|source| RouteError::Pattern {
-            pattern: pattern.to_owned(),
-            source,
-        })?;
-        let shown = method
-            .as_ref()
-            .map_or_else(|| "any method".to_owned(), Method::to_string);
-        let is_new = self
-            .root
-            .insert(parsed, method.clone(), Arc::clone(&endpoint));
-        if !is_new {
+        let endpoint = self.surrounded(endpoint);
+        if self
+            .insert(method.clone(), pattern, &endpoint, false)?
+            .is_some()
+        {
             return Err(RouteError::Duplicate {
                 pattern: pattern.to_owned(),
-                method: shown,
+                method: method.map_or_else(|| "any method".to_owned(), |method| method.to_string()),
             });
         }
         self.routes.push((method, pattern.to_owned(), endpoint));
         Ok(self)
+    }
+
+    /// Returns the pattern of the route that was there before.
+    fn insert(
+        &mut self,
+        method: Option<Method>,
+        pattern: &str,
+        endpoint: &Arc<dyn Endpoint>,
+        replaces: bool,
+    ) -> Result<Option<Arc<str>>, RouteError> {
+        let parsed =
+            Pattern::parse(pattern, self.slashes).map_err(|source| RouteError::Pattern {
+                pattern: pattern.to_owned(),
+                source,
+            })?;
+        Ok(self
+            .root
+            .insert(parsed, method, Arc::clone(endpoint), replaces))
+    }
+
+    fn surrounded(&self, endpoint: Arc<dyn Endpoint>) -> Arc<dyn Endpoint> {
+        match self.layers.is_empty() {
+            true => endpoint,
+            false => Arc::new(Layered::new(&self.layers, endpoint)),
+        }
     }
 
     async fn answer_other_method(&self, mut request: Request, allowed: Vec<Method>) -> Response {
@@ -281,7 +356,10 @@ impl Handler for Router {
             );
             return Box::pin(std::future::ready(ControlFlow::Break(response)));
         }
-        match self.root.find(request.pathname(), request.method()) {
+        match self
+            .root
+            .find(request.pathname(), request.method(), self.slashes)
+        {
             Found::Endpoint { endpoint, matched } => {
                 let label = AnsweredBy(Arc::clone(&matched.pattern));
                 request.extensions_mut().insert(matched);
@@ -405,6 +483,85 @@ mod tests {
             (status, text.to_owned()),
             "{request}"
         );
+    }
+
+    #[tokio::test]
+    async fn strict_slashes_tell_three_paths_apart() {
+        let mut router = Router::strict_slashes();
+        for pattern in ["/", "/a", "/a/", "/a/{id}", "/b/**"] {
+            let text = pattern.to_owned();
+            let endpoint = move |request: Request| {
+                let id = request.param("id").unwrap_or_default();
+                std::future::ready(format!("{text} {id}"))
+            };
+            router.on(Method::GET, pattern, endpoint).unwrap();
+        }
+        check(&router, "GET /", 200, "/ ").await;
+        check(&router, "GET /a", 200, "/a ").await;
+        check(&router, "GET /a/", 200, "/a/ ").await;
+        check(&router, "GET /a/x", 200, "/a/{id} x").await;
+        check(&router, "GET /b/c/", 200, "/b/** ").await;
+        for path in ["//a", "/a//", "/a/x/", "/b", "/b/"] {
+            check(&router, &format!("GET {path}"), 404, "").await;
+        }
+        check(&router, "PUT /a/", 405, "GET, HEAD").await;
+    }
+
+    #[tokio::test]
+    async fn a_route_can_be_replaced_and_is_then_nested_once() {
+        let mut inner = router(&[("GET", "/a/{x}"), ("PUT", "/a/{x}")]);
+        let endpoint = |request: Request| {
+            let id = request.param("y").unwrap_or_default().to_owned();
+            std::future::ready(format!("new {id}"))
+        };
+        inner.replace(Method::GET, "/a/{y}", endpoint).unwrap();
+        inner
+            .replace(None, "/b", |_: Request| std::future::ready("b"))
+            .unwrap();
+        check(&inner, "GET /a/7", 200, "new 7").await;
+        check(&inner, "PUT /a/7", 200, "/a/{x} x=7").await;
+        check(&inner, "DELETE /b", 200, "b").await;
+        let mut outer = Router::new();
+        outer.nest("/v1", inner).unwrap();
+        check(&outer, "GET /v1/a/7", 200, "new 7").await;
+        assert!(
+            outer
+                .replace(None, "no slash", |_: Request| std::future::ready(""))
+                .is_err()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_layer_surrounds_the_routes_that_come_after_it_and_no_405() {
+        struct Mark(&'static str);
+        impl crate::stage::Gate for Mark {
+            fn leave(&self, exchange: &crate::Exchange, response: &mut Response) {
+                let text = format!("{} for {}", self.0, exchange.caller().is_some());
+                response.append_header("x-mark", &text).unwrap();
+            }
+        }
+        let endpoint = |_: Request| std::future::ready("x");
+        let mut router = Router::new();
+        router.on(Method::GET, "/before", endpoint).unwrap();
+        router.layer("outer", Stage::gate(Mark("outer")));
+        router.on(Method::GET, "/one", endpoint).unwrap();
+        router.layer("inner", Stage::gate(Mark("inner")));
+        router.on(Method::GET, "/two", endpoint).unwrap();
+        for (method, path, marks) in [
+            ("GET", "/before", &[][..]),
+            ("GET", "/one", &["outer for true"]),
+            ("GET", "/two", &["inner for true", "outer for true"]),
+            ("PUT", "/two", &[]),
+        ] {
+            let mut request = Request::new(method.parse().unwrap(), path).unwrap();
+            request.extensions_mut().insert(resource::Caller::Anonymous);
+            let ControlFlow::Break(response) = router.handle(request).await else {
+                panic!("{path} was handed back");
+            };
+            let all = response.headers().get_all("x-mark");
+            let all: Vec<_> = all.iter().map(|mark| mark.to_str().unwrap()).collect();
+            assert_eq!(all, marks, "{method} {path}");
+        }
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use regex_lite::Regex;
 use smallvec::SmallVec;
 
+use super::tree::Slashes;
 use crate::percent;
 
 /// What is wrong with a pattern.
@@ -58,16 +59,17 @@ pub(super) enum Segment {
 }
 
 impl Pattern {
-    pub(super) fn parse(text: &str) -> Result<Self, PatternError> {
-        if !text.starts_with('/') {
+    pub(super) fn parse(text: &str, slashes: Slashes) -> Result<Self, PatternError> {
+        let Some(path) = text.strip_prefix('/') else {
             return Err(PatternError::NoSlash);
-        }
+        };
+        let counts = |segment: &&str| slashes == Slashes::Strict || !segment.is_empty();
         let mut pattern = Self {
             text: text.into(),
             segments: Vec::new(),
             names: Vec::new(),
         };
-        for segment in text.split('/').filter(|segment| !segment.is_empty()) {
+        for segment in path.split('/').filter(counts) {
             if matches!(pattern.segments.last(), Some(Segment::Rest)) {
                 return Err(PatternError::RestNotLast);
             }

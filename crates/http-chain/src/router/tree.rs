@@ -32,6 +32,26 @@ struct Route {
     endpoint: Arc<dyn Endpoint>,
 }
 
+/// Whether slashes that enclose nothing count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Slashes {
+    /// `/a/`, `//a` and `/a` are the same.
+    #[default]
+    Lenient,
+    /// They are three.
+    Strict,
+}
+
+impl Slashes {
+    /// What is left of a path behind a slash; `None` at its end.
+    fn remainder(self, path: &str) -> Option<&str> {
+        match self {
+            Self::Strict => Some(path),
+            Self::Lenient => Some(path.trim_start_matches('/')).filter(|path| !path.is_empty()),
+        }
+    }
+}
+
 /// The result of a lookup.
 pub(super) enum Found<'t> {
     Endpoint {
@@ -43,13 +63,15 @@ pub(super) enum Found<'t> {
 }
 
 impl Node {
-    /// Adds a route; `false` if there is one for this method and an equal pattern.
+    /// Adds a route, unless there is one for this method and an equal pattern: then that is replaced if
+    /// `replaces` says so, and its pattern is returned in either case.
     pub(super) fn insert(
         &mut self,
         pattern: Pattern,
         method: Option<Method>,
         endpoint: Arc<dyn Endpoint>,
-    ) -> bool {
+        replaces: bool,
+    ) -> Option<Arc<str>> {
         let Pattern {
             text,
             segments,
@@ -73,16 +95,22 @@ impl Node {
         } else {
             &mut node.end
         };
-        if routes.iter().any(|route| route.method == method) {
-            return false;
-        }
-        routes.push(Route {
+        let route = Route {
             method,
             pattern: text,
             names,
             endpoint,
-        });
-        true
+        };
+        let known = routes.iter_mut().find(|known| known.method == route.method);
+        let Some(known) = known else {
+            routes.push(route);
+            return None;
+        };
+        let before = Arc::clone(&known.pattern);
+        if replaces {
+            *known = route;
+        }
+        Some(before)
     }
 
     fn expression(&mut self, text: String, regex: Regex) -> &mut Self {
@@ -98,14 +126,15 @@ impl Node {
     }
 
     /// Looks up `path`, whose escapes are known to be well-formed.
-    pub(super) fn find(&self, path: &str, method: &Method) -> Found<'_> {
+    pub(super) fn find(&self, path: &str, method: &Method, slashes: Slashes) -> Found<'_> {
         let mut search = Search {
             method,
+            slashes,
             captures: SmallVec::new(),
             other_methods: Vec::new(),
             path_matched: false,
         };
-        if let Some(route) = search.descend(self, path) {
+        if let Some(route) = search.descend(self, path.strip_prefix('/')) {
             return Found::Endpoint {
                 endpoint: &*route.endpoint,
                 matched: search.matched(route),
@@ -128,6 +157,7 @@ enum Capture<'s> {
 
 struct Search<'s> {
     method: &'s Method,
+    slashes: Slashes,
     /// The parameters on the way to the current node.
     captures: SmallVec<[Capture<'s>; 4]>,
     other_methods: Vec<Method>,
@@ -136,12 +166,14 @@ struct Search<'s> {
 
 impl<'s> Search<'s> {
     /// Tries the candidates for the next segment of `path` in order of precedence.
-    fn descend<'t>(&mut self, node: &'t Node, path: &'s str) -> Option<&'t Route> {
-        let path = path.trim_start_matches('/');
-        if path.is_empty() {
+    fn descend<'t>(&mut self, node: &'t Node, path: Option<&'s str>) -> Option<&'t Route> {
+        let Some(path) = path.and_then(|path| self.slashes.remainder(path)) else {
             return self.choose(&node.end);
-        }
-        let (raw, behind) = path.split_once('/').unwrap_or((path, ""));
+        };
+        let (raw, behind) = match path.split_once('/') {
+            Some((raw, behind)) => (raw, Some(behind)),
+            None => (path, None),
+        };
         let segment = percent::decode(raw).unwrap_or(Cow::Borrowed(raw));
         if let Some(route) = node
             .exact
@@ -149,6 +181,10 @@ impl<'s> Search<'s> {
             .and_then(|child| self.descend(child, behind))
         {
             return Some(route);
+        }
+        if path.is_empty() {
+            // Only a pattern that ends with a slash has a place for nothing.
+            return None;
         }
         for (_, regex, child) in &node.expressions {
             if regex.is_match(&segment)

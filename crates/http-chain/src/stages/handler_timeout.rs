@@ -1,8 +1,10 @@
 //! The time a response may take.
 
+use std::fmt;
 use std::future::Future as _;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::body::{Body, BodyError};
 use crate::chain::Next;
+use crate::context::CancelReason;
 use crate::request::Request;
 use crate::response::Response;
 use crate::stage::{BoxFuture, Wrap};
@@ -21,15 +24,21 @@ use crate::stage::{BoxFuture, Wrap};
 /// the handler is dropped, so handlers must be safe to cancel. A body that streams afterwards is not
 /// covered unless [`cover_body`](Self::cover_body) says so.
 ///
+/// The request gets a [`RequestContext`](crate::RequestContext) with this deadline, or an earlier one that it has already.
+///
 /// Place: inside [`InFlightLimit`](super::InFlightLimit), around the handlers it shall cover. Needs a
 /// Tokio runtime with time.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct HandlerTimeout {
     limit: Duration,
     status: StatusCode,
     text: &'static str,
     covers_body: bool,
+    keeper: Option<Arc<Keeper>>,
 }
+
+/// Runs what is left of a handler whose time is up.
+type Keeper = dyn Fn(BoxFuture<'static, ()>) + Send + Sync;
 
 /// A status that does not say that something went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +53,7 @@ impl HandlerTimeout {
             status: StatusCode::SERVICE_UNAVAILABLE,
             text: "handler timed out",
             covers_body: false,
+            keeper: None,
         }
     }
 
@@ -72,12 +82,68 @@ impl HandlerTimeout {
     }
 }
 
+impl HandlerTimeout {
+    /// Lets a handler whose time is up run to its end instead of dropping it; its answer is thrown away.
+    ///
+    /// `keeper` gets what is left of it and has to poll it, usually as a task. Count these tasks: nothing here
+    /// bounds them, and no limit on requests in flight sees them.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http_chain::stages::HandlerTimeout;
+    /// use tokio_util::task::TaskTracker;
+    ///
+    /// let tasks = TaskTracker::new();
+    /// let timeout = HandlerTimeout::new(Duration::from_secs(5)).detach({
+    ///     let tasks = tasks.clone();
+    ///     move |rest| drop(tasks.spawn(rest))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn detach(self, keeper: impl Fn(BoxFuture<'static, ()>) + Send + Sync + 'static) -> Self {
+        Self {
+            keeper: Some(Arc::new(keeper)),
+            ..self
+        }
+    }
+
+    /// The answer of the rest of the chain, or `None` if it was not there in time.
+    async fn run(&self, deadline: Instant, request: Request, next: Next<'_>) -> Option<Response> {
+        let Some(keeper) = &self.keeper else {
+            return timeout_at(deadline, pin!(next.run(request))).await.ok();
+        };
+        // Borrowed from nobody, since it may outlive this request.
+        let mut rest = Box::pin(next.to_owned().run(request));
+        match timeout_at(deadline, &mut rest).await {
+            Ok(response) => Some(response),
+            Err(_elapsed) => {
+                keeper(Box::pin(async move { drop(rest.await) }));
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Debug for HandlerTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandlerTimeout")
+            .field("limit", &self.limit)
+            .field("status", &self.status)
+            .field("covers_body", &self.covers_body)
+            .field("detaches", &self.keeper.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Wrap for HandlerTimeout {
-    fn wrap<'a>(&'a self, request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
+    fn wrap<'a>(&'a self, mut request: Request, next: Next<'a>) -> BoxFuture<'a, Response> {
         Box::pin(async move {
-            let deadline = Instant::now() + self.limit;
-            match timeout_at(deadline, pin!(next.run(request))).await {
-                Ok(mut response) => {
+            let context = request.context().child(Some(self.limit));
+            request.extensions_mut().insert(context.clone());
+            let own = Instant::now() + self.limit;
+            let deadline = context.deadline().map_or(own, |deadline| deadline.min(own));
+            match self.run(deadline, request, next).await {
+                Some(mut response) => {
                     if let (true, Body::Stream(_)) = (self.covers_body, response.body()) {
                         let inner = response.take_body();
                         response.set_body(Body::new(Hurried {
@@ -87,7 +153,10 @@ impl Wrap for HandlerTimeout {
                     }
                     response
                 }
-                Err(_elapsed) => Response::text(self.status, self.text),
+                None => {
+                    context.cancel(CancelReason::DeadlineExceeded);
+                    Response::text(self.status, self.text)
+                }
             }
         })
     }

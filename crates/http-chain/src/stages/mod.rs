@@ -25,5 +25,5 @@ pub use self::rate_limit::{InvalidRate, RateLimit, RateLimitConfig, RateLimitKey
 pub use self::request_log::{LogLevel, RequestId, RequestLog, RequestLogConfig, RequestLogFormat};
 pub use self::server_timing::ServerTiming;
 pub use self::server_wide::{ExpectCheck, ServerOptions};
-pub use self::trusted_proxies::{ForwardedClient, InvalidNetwork, TrustedProxies};
+pub use self::trusted_proxies::{ForwardedClient, ForwardedHost, InvalidNetwork, TrustedProxies};
 pub use self::write_queue::{WriteQueue, WriteQueueConfig, WriteQueueGauge};

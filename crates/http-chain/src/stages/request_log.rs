@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use base::{ConnInfo, UpgradeTask, WorkerId};
@@ -19,6 +19,13 @@ use crate::response::Response;
 use crate::stage::Gate;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// In the log alone: the client went away before the head of its response. RFC 9110 has no status for it;
+/// this number is what servers commonly write.
+const CLIENT_GONE: StatusCode = match StatusCode::from_u16(499) {
+    Ok(status) => status,
+    Err(_) => StatusCode::BAD_REQUEST,
+};
 
 /// Fields whose value would let a reader of the log act for the client.
 const SECRET_FIELDS: [HeaderName; 3] = [
@@ -93,7 +100,7 @@ pub struct RequestLogConfig {
 ///
 /// Status below 400 at `info`, 400-499 at `warn`, 500 and above at `error`. A WebSocket session is one
 /// entry with status 101 when it ends, with its duration and bytes. A client that goes away before the
-/// head of its response leaves no entry.
+/// head of its response is an entry with status 499, which nobody is sent.
 ///
 /// Place: outermost, so that every answer is logged, whoever gave it. What the engine answers itself never
 /// comes here: see [`log_refusal`](Self::log_refusal).
@@ -108,14 +115,21 @@ impl RequestLog {
         Self { config }
     }
 
-    /// Logs an answer that the HTTP engine gave without a request: 400, 408, 431. Whoever owns the engine
-    /// calls it.
-    pub fn log_refusal(&self, conn: &ConnInfo, status: StatusCode) {
+    /// Logs an answer that the HTTP engine gave without asking the chain: 400, 408, 431. `head` is what it could
+    /// read of the request. Whoever owns the engine calls it.
+    pub fn log_refusal(
+        &self,
+        conn: &ConnInfo,
+        status: StatusCode,
+        head: Option<&http::request::Parts>,
+    ) {
         let entry = Entry {
             config: self.config,
             worker: conn.worker,
             ip: conn.peer.ip(),
             is_secure: conn.tls.is_some(),
+            request: head.map(|head| (head.method.clone(), head.uri.clone())),
+            version: head.map_or(Version::HTTP_11, |head| head.version),
             ..Entry::empty(status)
         };
         entry.write();
@@ -167,6 +181,7 @@ impl Gate for RequestLog {
             exchange.leave_note(Arc::clone(&traffic));
             request.map_body(|body| count_in(body, traffic));
         }
+        exchange.leave_note(Unanswered::new(self.entry(exchange, CLIENT_GONE)));
         ControlFlow::Continue(())
     }
 
@@ -175,6 +190,9 @@ impl Gate for RequestLog {
             response
                 .headers_mut()
                 .insert(X_REQUEST_ID, HeaderValue::from(id));
+        }
+        if let Some(Unanswered(guard)) = exchange.note() {
+            guard.answered.store(true, Ordering::Relaxed);
         }
         let entry = self.entry(exchange, response.status());
         if let Some(task) = response.extensions_mut().remove::<UpgradeTask>() {
@@ -197,6 +215,33 @@ impl Gate for RequestLog {
                 response.set_body(body);
                 entry.write();
             }
+        }
+    }
+}
+
+/// A note that writes an entry when the exchange is dropped without an answer, which is how a request ends
+/// whose client has gone.
+#[derive(Clone)]
+struct Unanswered(Arc<UnansweredEntry>);
+
+struct UnansweredEntry {
+    entry: Entry,
+    answered: AtomicBool,
+}
+
+impl Unanswered {
+    fn new(entry: Entry) -> Self {
+        Self(Arc::new(UnansweredEntry {
+            entry,
+            answered: AtomicBool::new(false),
+        }))
+    }
+}
+
+impl Drop for UnansweredEntry {
+    fn drop(&mut self) {
+        if !*self.answered.get_mut() {
+            self.entry.write();
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use base::Peer;
 use http::HeaderMap;
 use http::header::{self, HeaderName};
+use http::uri::Authority;
 use ipnet::IpNet;
 
 use crate::exchange::Exchange;
@@ -14,6 +16,7 @@ use crate::response::Response;
 use crate::stage::Gate;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The most proxies that are looked back through; addresses further left are not read.
@@ -29,19 +32,26 @@ pub struct ForwardedClient {
     pub is_secure: Option<bool>,
 }
 
+/// The host that the client asked the proxy for, in the extensions of the request; [`Request::host`] is this
+/// one then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardedHost(pub(crate) Arc<str>);
+
 /// A member of `http.trustedProxies` that is neither an address nor a network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not an address or a network such as 10.0.0.0/8")]
 pub struct InvalidNetwork(String);
 
-/// Believes the `Forwarded` (RFC 7239) or `X-Forwarded-For` and `X-Forwarded-Proto` fields of connections
-/// that come from these networks, and of no others.
+/// Believes the `Forwarded` (RFC 7239) or `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` fields
+/// of connections that come from these networks, and of no others.
 ///
 /// The list is read from the right, past addresses that are trusted proxies themselves; the first other
 /// one is the client. A client can write into the left part what it likes. When both kinds of fields are
 /// there and disagree, one of them passed the proxy unseen: then neither is believed.
 ///
-/// [`Request::ip`] and [`Request::protocol`](crate::Request::protocol) then tell of the client. Trust in
+/// [`Request::ip`], [`Request::protocol`](crate::Request::protocol) and [`Request::host`] then tell of the
+/// client. The host is that of the same hop as the address; of `X-Forwarded-Host` the last one, which the nearest
+/// proxy wrote. One that is no host with or without port is not believed. Trust in
 /// programs of this machine looks at the real peer all the same (`crate::auth`).
 ///
 /// Place: outermost.
@@ -121,6 +131,9 @@ impl Gate for TrustedProxies {
         let client = peer.and_then(|peer| self.client(peer, request.headers()));
         if let Some(client) = client {
             exchange.set_client(client);
+            if let Some(host) = forwarded_host(client.ip, request.headers()) {
+                request.extensions_mut().insert(ForwardedHost(host.into()));
+            }
             request.extensions_mut().insert(client);
         }
         ControlFlow::Continue(())
@@ -151,6 +164,25 @@ fn hops_of_x_forwarded(headers: &HeaderMap) -> Vec<Hop> {
             .and_then(|name| parse_protocol(name)),
     };
     addresses.into_iter().enumerate().map(hop).collect()
+}
+
+/// The host that the client named to the proxy that saw it, or to the nearest one that tells.
+fn forwarded_host(client: IpAddr, headers: &HeaderMap) -> Option<String> {
+    let pair = |element: &str, wanted: &str| {
+        let pair = element.split(';').find_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            name.trim().eq_ignore_ascii_case(wanted).then_some(value)
+        });
+        pair.map(|value| value.trim().trim_matches('"').to_owned())
+    };
+    let standard = elements(headers, &header::FORWARDED)
+        .into_iter()
+        .find(|element| parse_forwarded(element).ip == Some(client))
+        .and_then(|element| pair(element, "host"));
+    let customary = || Some((*elements(headers, &X_FORWARDED_HOST).first()?).to_owned());
+    let host = standard.or_else(customary)?;
+    let is_host = host.parse::<Authority>().is_ok_and(|_| !host.contains('@'));
+    is_host.then_some(host)
 }
 
 /// The elements of a list field, the last first.
@@ -263,6 +295,45 @@ mod tests {
         assert_eq!(with("https"), Some(true));
         assert_eq!(with("https, http"), Some(true));
         assert_eq!(with("gopher"), None);
+    }
+
+    #[test]
+    fn the_host_is_what_the_nearest_proxy_was_asked_for() {
+        let host = |fields: &[(&str, &str)]| {
+            let proxies = TrustedProxies::parse(["10.0.0.0/8"]).unwrap();
+            let mut request = Request::new(http::Method::GET, "/").unwrap();
+            let conn = base::ConnInfo {
+                peer: Peer::Tcp("10.0.0.1:1".parse().unwrap()),
+                ..base::ConnInfo::loopback()
+            };
+            request.extensions_mut().insert(Arc::new(conn));
+            let fields = [&[("host", "inner:80")], fields].concat();
+            for (name, value) in fields {
+                let name: HeaderName = name.parse().unwrap();
+                request.headers_mut().append(name, value.parse().unwrap());
+            }
+            let exchange = Exchange::of(&request);
+            assert!(proxies.enter(&exchange, &mut request).is_continue());
+            request.host().unwrap().to_owned()
+        };
+        let client = ("x-forwarded-for", "192.0.2.1");
+        assert_eq!(host(&[client]), "inner:80");
+        let named = ("x-forwarded-host", "liar.example, shop.example:8443");
+        assert_eq!(host(&[client, named]), "shop.example:8443");
+        let standard = (
+            "forwarded",
+            "host=liar.example, for=192.0.2.1;Host=\"shop.example\"",
+        );
+        assert_eq!(host(&[standard]), "shop.example");
+        // Without a client nobody is believed, and no host is not one.
+        assert_eq!(host(&[named]), "inner:80");
+        for bad in ["user@shop.example", "a b", "shop.example/x", ""] {
+            assert_eq!(
+                host(&[client, ("x-forwarded-host", bad)]),
+                "inner:80",
+                "{bad:?}"
+            );
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Each function appends one packet. Reason Strings are cut to [`MAX_REASON_STRING`] bytes, so no field can
 //! exceed what its length can say.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use mqttbytes::{v4, v5};
 
 use super::properties::id;
@@ -33,6 +33,12 @@ pub struct ConnAck {
     pub assigned_client_identifier: Option<String>,
     /// Topic Alias Maximum of the server.
     pub topic_alias_maximum: Option<u16>,
+    /// Server Keep Alive in seconds, if it is not the client's.
+    pub server_keep_alive_s: Option<u16>,
+    /// Where to connect instead.
+    pub server_reference: Option<String>,
+    /// Authentication Method, and the data of its last step.
+    pub authentication: Option<(String, Option<Bytes>)>,
     /// Whether to say that retained messages, wildcards, subscription identifiers and shared subscriptions are
     /// available.
     pub announce_capabilities: bool,
@@ -50,6 +56,9 @@ impl ConnAck {
             maximum_packet_size: None,
             assigned_client_identifier: None,
             topic_alias_maximum: None,
+            server_keep_alive_s: None,
+            server_reference: None,
+            authentication: None,
             announce_capabilities: false,
         }
     }
@@ -74,6 +83,12 @@ pub fn connack(version: Version, connack: &ConnAck, out: &mut BytesMut) {
     properties.assigned_client_identifier = connack.assigned_client_identifier.clone();
     properties.topic_alias_max = connack.topic_alias_maximum;
     properties.reason_string = connack.reason_string.as_deref().map(cut);
+    properties.server_keep_alive = connack.server_keep_alive_s;
+    properties.server_reference = connack.server_reference.clone();
+    if let Some((method, data)) = &connack.authentication {
+        properties.authentication_method = Some(method.clone());
+        properties.authentication_data = data.clone();
+    }
     if connack.announce_capabilities {
         properties.retain_available = Some(1);
         properties.wildcard_subscription_available = Some(1);
@@ -256,6 +271,23 @@ pub fn disconnect(reason: ReasonCode, text: Option<&str>, out: &mut BytesMut) {
     if let Some(text) = text {
         out.put_u8(id::REASON_STRING);
         put_field(out, text.as_bytes());
+    }
+}
+
+/// Appends an AUTH (section 3.15), which mqttbytes does not know. The method is one that CONNECT could name, and
+/// data beyond 65,535 bytes is cut off: no method has any.
+pub fn auth(reason: ReasonCode, method: &str, data: Option<&[u8]>, out: &mut BytesMut) {
+    let data = data.map(|data| &data[..data.len().min(usize::from(u16::MAX))]);
+    let properties = 1 + 2 + method.len() + data.map_or(0, |data| 1 + 2 + data.len());
+    out.put_u8(0xF0);
+    put_variable_byte_integer(out, 1 + variable_byte_integer_len(properties) + properties);
+    out.put_u8(reason.as_u8());
+    put_variable_byte_integer(out, properties);
+    out.put_u8(id::AUTHENTICATION_METHOD);
+    put_field(out, method.as_bytes());
+    if let Some(data) = data {
+        out.put_u8(id::AUTHENTICATION_DATA);
+        put_field(out, data);
     }
 }
 

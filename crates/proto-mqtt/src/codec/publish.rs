@@ -1,6 +1,7 @@
 //! PUBLISH from the server, written by hand: topic and payload are shared between all receivers, only the few
 //! bytes that differ are written for each (section 3.3).
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -26,6 +27,15 @@ pub struct Message {
     pub content_type: Option<Bytes>,
 }
 
+/// A number that stands for the topic on one connection (section 3.3.2.3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicAlias {
+    /// The number.
+    pub number: NonZeroU16,
+    /// Whether the client has it from an earlier packet, so that the topic is left out.
+    pub is_known: bool,
+}
+
 /// What differs between receivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PublishHeader {
@@ -41,6 +51,18 @@ pub struct PublishHeader {
     pub subscription_identifier: Option<u32>,
     /// What is left of the Message Expiry Interval, in seconds.
     pub message_expiry_interval_s: Option<u32>,
+    /// Topic Alias, for 5.0.
+    pub topic_alias: Option<TopicAlias>,
+}
+
+impl PublishHeader {
+    /// The topic as it is written.
+    fn topic<'m>(&self, message: &'m Message) -> &'m [u8] {
+        match self.topic_alias {
+            Some(TopicAlias { is_known: true, .. }) => b"",
+            _ => &message.topic,
+        }
+    }
 }
 
 /// The size of the packet that [`encode_publish`] writes, fixed header included.
@@ -75,7 +97,7 @@ pub fn encode_publish(
         0x30 | u8::from(header.dup) << 3 | (header.qos as u8) << 1 | u8::from(header.retain),
     );
     put_variable_byte_integer(out, sizes.remaining);
-    put_field(out, &message.topic);
+    put_field(out, header.topic(message));
     if let Some(packet_id) = header.packet_id {
         out.put_u16(packet_id.get());
     }
@@ -100,7 +122,7 @@ impl Sizes {
         header: &PublishHeader,
         message: &Message,
     ) -> Result<Self, EncodeError> {
-        let topic = field_len("the topic", message.topic.len())?;
+        let topic = field_len("the topic", header.topic(message).len())?;
         let packet_id = if header.packet_id.is_some() { 2 } else { 0 };
         let (properties, section) = match version.is_v5() {
             true => {
@@ -139,6 +161,9 @@ fn properties_len(header: &PublishHeader, message: &Message) -> Result<usize, En
     if header.message_expiry_interval_s.is_some() {
         len += 1 + 4;
     }
+    if header.topic_alias.is_some() {
+        len += 1 + 2;
+    }
     if let Some(text) = content_type(message) {
         len += 1 + field_len("the content type", text.len())?;
     }
@@ -170,6 +195,10 @@ fn put_properties(out: &mut BytesMut, header: &PublishHeader, message: &Message)
     if let Some(number) = header.subscription_identifier {
         out.put_u8(id::SUBSCRIPTION_IDENTIFIER);
         put_variable_byte_integer(out, number as usize);
+    }
+    if let Some(alias) = header.topic_alias {
+        out.put_u8(id::TOPIC_ALIAS);
+        out.put_u16(alias.number.get());
     }
     if let Some(text) = content_type(message) {
         out.put_u8(id::CONTENT_TYPE);

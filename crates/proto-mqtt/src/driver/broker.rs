@@ -8,13 +8,14 @@ use base::WorkerId;
 use resource::{Authenticator, Registry, Resource};
 
 use super::maintenance::Agenda;
+use super::method::{AuthenticationMethod, Methods};
 use super::sessions::{SessionInfo, Sessions, Signal};
 use super::shared::Groups;
 use super::store::{MemorySessions, SessionStore};
 use super::system::SystemTopics;
 use crate::mapping::Topics;
-use crate::session::Counters;
-use crate::{CloseCause, ConfigError, MqttConfig};
+use crate::session::{Counters, Gauges};
+use crate::{CloseCause, ConfigError, MqttConfig, ReasonCode};
 
 /// The resources, identities, settings and sessions behind every connection.
 pub struct Broker {
@@ -29,6 +30,8 @@ pub struct Broker {
     pub(super) groups: Arc<Groups>,
     /// Topics that are no resource, once they are on.
     free_topics: OnceLock<Arc<dyn Resource>>,
+    /// Of enhanced authentication.
+    pub(super) methods: OnceLock<Methods>,
     pub(super) system: Arc<SystemTopics>,
     system_topics: Arc<dyn Resource>,
     /// One a worker, so that no two threads write the same cache line.
@@ -76,6 +79,7 @@ impl Broker {
             agenda: Agenda::default(),
             groups: Arc::default(),
             free_topics: OnceLock::new(),
+            methods: OnceLock::new(),
             system,
             system_topics,
             totals: (0..workers.max(1)).map(|_| Totals::default()).collect(),
@@ -90,6 +94,14 @@ impl Broker {
     pub fn enable_free_topics(&self, table: Arc<dyn Resource>) {
         if self.free_topics.set(table).is_err() {
             tracing::error!("free topics were enabled twice; the first table stays");
+        }
+    }
+
+    /// Lets clients use these methods of enhanced authentication, from now on and once. Other methods are refused
+    /// with 0x8C.
+    pub fn enable_authentication_methods(&self, methods: Vec<Arc<dyn AuthenticationMethod>>) {
+        if self.methods.set(methods).is_err() {
+            tracing::error!("authentication methods were enabled twice; the first ones stay");
         }
     }
 
@@ -142,7 +154,10 @@ impl fmt::Debug for Broker {
 }
 
 macro_rules! totals {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+    (
+        $($(#[$doc:meta])* $name:ident),* $(,)?;
+        $($(#[$list_doc:meta])* $list:ident: $len:literal),* $(,)?
+    ) => {
         /// A snapshot of the broker's counters.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
         #[non_exhaustive]
@@ -150,6 +165,7 @@ macro_rules! totals {
             /// Sessions that are connected now.
             pub sessions: u64,
             $($(#[$doc])* pub $name: u64,)*
+            $($(#[$list_doc])* pub $list: [u64; $len],)*
         }
 
         /// The same as counters of one worker.
@@ -157,11 +173,17 @@ macro_rules! totals {
         #[repr(align(128))]
         pub(super) struct Totals {
             $($name: AtomicU64,)*
+            $($list: [AtomicU64; $len],)*
         }
 
         impl Totals {
             fn add_to(&self, statistics: &mut Statistics) {
-                $(statistics.$name += self.$name.load(Ordering::Relaxed);)*
+                // A gauge of one worker may be below zero: what began there can end elsewhere.
+                $(statistics.$name =
+                    statistics.$name.wrapping_add(self.$name.load(Ordering::Relaxed));)*
+                $(for (sum, own) in statistics.$list.iter_mut().zip(&self.$list) {
+                    *sum += own.load(Ordering::Relaxed);
+                })*
             }
         }
     };
@@ -196,6 +218,38 @@ totals! {
     dropped_expired,
     /// Deliveries dropped because they were larger than the client takes.
     dropped_too_large,
+    /// Wills that were published, or refused.
+    wills,
+    /// CONNECT packets whose credentials were wrong, missing or not enough.
+    authentication_failures,
+    /// Connections that the client ended by DISCONNECT.
+    closed_by_client,
+    /// Connections that ended because nothing came in time.
+    closed_by_keep_alive,
+    /// Connections that the server ended: shutdown, operators, permissions, its own failures.
+    closed_by_server,
+    /// Connections whose stream just ended.
+    closed_by_network,
+    /// Subscriptions of connected sessions now, but for shared ones.
+    subscriptions,
+    /// Shared subscriptions of connected sessions now.
+    shared_subscriptions,
+    /// QoS 1 and 2 deliveries that wait for their acknowledgement now.
+    in_flight,
+    /// Deliveries that wait for the send window of their session now.
+    queued;
+    /// Packets read, by the number of their type (section 2.1.2).
+    packets_received_by_type: 16,
+    /// Packets written, by the number of their type.
+    packets_sent_by_type: 16,
+    /// PUBLISH packets read, by QoS.
+    publishes_received_by_qos: 3,
+    /// PUBLISH packets written, by QoS.
+    publishes_sent_by_qos: 3,
+    /// Bytes of payload read, by QoS.
+    payload_received_by_qos: 3,
+    /// Bytes of payload written, by QoS.
+    payload_sent_by_qos: 3,
 }
 
 impl Totals {
@@ -245,15 +299,87 @@ impl Totals {
         ] {
             add(total, after - before);
         }
+        for (totals, before, after) in [
+            (
+                &self.packets_received_by_type[..],
+                &before.received_by_type[..],
+                &after.received_by_type[..],
+            ),
+            (
+                &self.packets_sent_by_type,
+                &before.sent_by_type,
+                &after.sent_by_type,
+            ),
+            (
+                &self.publishes_received_by_qos,
+                &before.publishes_received_by_qos,
+                &after.publishes_received_by_qos,
+            ),
+            (
+                &self.publishes_sent_by_qos,
+                &before.publishes_sent_by_qos,
+                &after.publishes_sent_by_qos,
+            ),
+            (
+                &self.payload_received_by_qos,
+                &before.payload_received_by_qos,
+                &after.payload_received_by_qos,
+            ),
+            (
+                &self.payload_sent_by_qos,
+                &before.payload_sent_by_qos,
+                &after.payload_sent_by_qos,
+            ),
+        ] {
+            for (total, (before, after)) in totals.iter().zip(before.iter().zip(after)) {
+                add(total, after - before);
+            }
+        }
+    }
+
+    /// Takes what a session has now in place of what it had before.
+    pub(super) fn count_gauges(&self, before: Gauges, after: Gauges) {
+        for (total, before, after) in [
+            (
+                &self.subscriptions,
+                before.subscriptions,
+                after.subscriptions,
+            ),
+            (&self.shared_subscriptions, before.shared, after.shared),
+            (&self.in_flight, before.in_flight, after.in_flight),
+            (&self.queued, before.queued, after.queued),
+        ] {
+            add(total, (after as u64).wrapping_sub(before as u64));
+        }
+    }
+
+    pub(super) fn count_will(&self) {
+        add(&self.wills, 1);
     }
 
     pub(super) fn count_close(&self, cause: &CloseCause) {
         match cause {
-            CloseCause::Refused(_) => add(&self.refused_connections, 1),
+            CloseCause::Refused(refusal) => {
+                add(&self.refused_connections, 1);
+                let is_about_identity = matches!(
+                    refusal.reason,
+                    ReasonCode::BadUserNameOrPassword
+                        | ReasonCode::NotAuthorized
+                        | ReasonCode::BadAuthenticationMethod
+                );
+                add(&self.authentication_failures, u64::from(is_about_identity));
+            }
+            CloseCause::Disconnected | CloseCause::DisconnectedWithWill(_) => {
+                add(&self.closed_by_client, 1);
+            }
+            CloseCause::EndOfStream | CloseCause::Io(_) => add(&self.closed_by_network, 1),
+            CloseCause::ConnectTimeout(_) | CloseCause::KeepAliveTimeout { .. } => {
+                add(&self.closed_by_keep_alive, 1);
+            }
             CloseCause::SlowReader(_) => add(&self.slow_readers, 1),
             CloseCause::TakenOver => add(&self.take_overs, 1),
             cause if cause.is_protocol_violation() => add(&self.protocol_violations, 1),
-            _ => {}
+            _ => add(&self.closed_by_server, 1),
         }
     }
 }

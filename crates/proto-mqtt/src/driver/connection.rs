@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base::{ConnInfo, Io, Shutdown};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::{FuturesOrdered, SelectAll};
 use resource::{
@@ -18,7 +19,8 @@ use super::Identity;
 use super::broker::Broker;
 use super::feed::{Batch, Feed, FeedHandle, Part, Running, feed};
 use super::maintenance::now_ms;
-use super::operations::{self, Admitted, BoxFuture, Filter, Opened, Published};
+use super::method::{AuthenticationExchange, AuthenticationStep};
+use super::operations::{self, Admitted, BoxFuture, Filter, Opened, Published, Stepped};
 use super::record::SessionRecord;
 use super::sessions::{Claim, Signal, assigned_client_id};
 use super::shared::Membership;
@@ -26,7 +28,8 @@ use super::socket::{Progress, Socket};
 use crate::codec::take_frame;
 use crate::mapping::Publisher;
 use crate::session::{
-    Action, Counters, FilterRequest, PublishRequest, Session, SubscriptionKey, Will,
+    Action, AuthenticateRequest, Counters, FilterRequest, Gauges, PublishRequest, Session,
+    SubscriptionKey, Will,
 };
 use crate::{CloseCause, QoS, Refusal};
 
@@ -50,6 +53,10 @@ pub(super) struct Connection<I> {
     record: SessionRecord,
     /// The Will that is published later, unless the client comes back.
     delayed_will: Option<Will>,
+    /// Enhanced authentication: its method, the conversation, and the CONNECT that waits for its end.
+    method: Arc<str>,
+    exchange: Option<Box<dyn AuthenticationExchange>>,
+    connecting: Option<AuthenticateRequest>,
     /// The save that is under way.
     save: Option<BoxFuture<Result<(), Error>>>,
     /// The one operation that holds up further packets.
@@ -69,6 +76,7 @@ pub(super) struct Connection<I> {
     changes: IdentityChanges,
     end_of_stream: bool,
     counted: Counters,
+    counted_gauges: Gauges,
 }
 
 /// A subscription that is being delivered.
@@ -83,6 +91,7 @@ struct Subscribed {
 /// How an operation ended.
 enum Done {
     Admitted(Result<Box<Admitted>, Refusal>),
+    Stepped(Stepped),
     Subscribed(Vec<Result<Opened, Refusal>>),
     Resumed(Vec<Result<Opened, SubscriptionKey>>),
 }
@@ -114,6 +123,9 @@ impl<I: Io> Connection<I> {
             claim: None,
             record: SessionRecord::default(),
             delayed_will: None,
+            method: Arc::default(),
+            exchange: None,
+            connecting: None,
             save: None,
             operation: None,
             subscribe_next: None,
@@ -126,6 +138,7 @@ impl<I: Io> Connection<I> {
             changes: IdentityChanges::never(),
             end_of_stream: false,
             counted: Counters::default(),
+            counted_gauges: Gauges::default(),
         }
     }
 
@@ -330,6 +343,10 @@ impl<I: Io> Connection<I> {
     fn perform_actions(&mut self) {
         while let Some(action) = self.session.poll_action() {
             match action {
+                Action::Authenticate(request) if request.enhanced.is_some() => {
+                    self.begin_exchange(request);
+                }
+                Action::Exchange { begins, data } => self.go_on_exchange(begins, data),
                 Action::Authenticate(request) => {
                     let identity = std::mem::take(&mut self.identity);
                     let admit = operations::admit(
@@ -355,6 +372,68 @@ impl<I: Io> Connection<I> {
         }
         if self.publishes.is_empty() {
             self.start_subscribe();
+        }
+    }
+
+    fn begin_exchange(&mut self, request: AuthenticateRequest) {
+        let Some(enhanced) = request.enhanced.clone() else {
+            return;
+        };
+        self.method = enhanced.method;
+        self.connecting = Some(request);
+        match operations::begin_exchange(&self.broker, &self.method) {
+            Ok(exchange) => self.step(exchange, enhanced.data),
+            Err(refusal) => self.session.handle_authenticated(Err(refusal), now()),
+        }
+    }
+
+    fn go_on_exchange(&mut self, begins: bool, data: Option<Bytes>) {
+        let exchange = match (begins, self.exchange.take()) {
+            (false, Some(exchange)) => Ok(exchange),
+            _ => operations::begin_exchange(&self.broker, &self.method),
+        };
+        match exchange {
+            Ok(exchange) => self.step(exchange, data),
+            Err(refusal) => self.session.close(CloseCause::NotAuthorized(refusal.text)),
+        }
+    }
+
+    fn step(&mut self, exchange: Box<dyn AuthenticationExchange>, data: Option<Bytes>) {
+        let step = operations::step(exchange, data);
+        self.operation = Some(Box::pin(async { Done::Stepped(step.await) }));
+    }
+
+    fn handle_stepped(&mut self, stepped: Stepped) {
+        let Stepped { exchange, step } = stepped;
+        match (step, self.connecting.take()) {
+            (Ok(AuthenticationStep::Continue(data)), connecting) => {
+                self.exchange = Some(exchange);
+                self.connecting = connecting;
+                self.session.handle_challenge(data.as_deref(), now());
+            }
+            (Ok(AuthenticationStep::Done { caller, data }), Some(request)) => {
+                let (broker, conn) = (Arc::clone(&self.broker), Arc::clone(&self.conn));
+                let admit = operations::admit_caller(broker, conn, caller, request);
+                self.operation = Some(Box::pin(async {
+                    let admitted = admit.await.map(|mut admitted| {
+                        admitted.admission.authentication_data = data;
+                        Box::new(admitted)
+                    });
+                    Done::Admitted(admitted)
+                }));
+            }
+            (Ok(AuthenticationStep::Done { caller, data }), None) => {
+                // Another user would take over what this one subscribed to.
+                if caller.username() != self.context.caller.username() {
+                    let text = "another user authenticated".to_owned();
+                    return self.session.close(CloseCause::NotAuthorized(text));
+                }
+                let context = Context::clone(&self.context);
+                self.context = Arc::new(Context { caller, ..context });
+                self.session.handle_reauthenticated(data.as_deref());
+            }
+            (Err(refusal), Some(_)) => self.session.handle_authenticated(Err(refusal), now()),
+            (Err(refusal), None) => self.session.close(CloseCause::NotAuthorized(refusal.text)),
         }
     }
 
@@ -413,6 +492,7 @@ impl<I: Io> Connection<I> {
             return;
         }
         self.refresh_caller();
+        self.broker.totals(self.conn.worker).count_will();
         self.publish(will.publication);
     }
 
@@ -485,6 +565,7 @@ impl<I: Io> Connection<I> {
         match done {
             Done::Admitted(Ok(admitted)) => self.handle_admitted(*admitted),
             Done::Admitted(Err(refusal)) => self.session.handle_authenticated(Err(refusal), now()),
+            Done::Stepped(stepped) => self.handle_stepped(stepped),
             Done::Resumed(results) => {
                 let (opened, dropped): (Vec<_>, Vec<_>) =
                     results.into_iter().partition(Result::is_ok);
@@ -685,6 +766,11 @@ impl<I: Io> Connection<I> {
             .totals(self.conn.worker)
             .count_session(self.counted, counters);
         self.counted = counters;
+        let gauges = self.session.gauges();
+        self.broker
+            .totals(self.conn.worker)
+            .count_gauges(self.counted_gauges, gauges);
+        self.counted_gauges = gauges;
     }
 }
 

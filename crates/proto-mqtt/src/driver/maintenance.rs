@@ -192,6 +192,7 @@ impl Broker {
         };
         let mut context = Context::new(caller, worker, Protocol::Mqtt);
         context.publisher = Some(Arc::clone(client_id));
+        self.totals(worker).count_will();
         let published = operations::publish(self, &Arc::new(context), will.publication).await;
         if let Err(refusal) = published.result {
             tracing::warn!(%client_id, %refusal, "a Will was refused");

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use base::{ConnInfo, Timestamp, WorkerId};
+use bytes::Bytes;
 use resource::{
     Caller, Context, Credentials, Error, ErrorKind, Key, Protocol, Resource, Scope,
     SubscribeOptions,
@@ -14,6 +15,7 @@ use super::Identity;
 use super::broker::Broker;
 use super::feed::{Resend, Running};
 use super::maintenance::now_ms;
+use super::method::{AuthenticationExchange, AuthenticationStep};
 use super::record::SessionRecord;
 use super::sessions::{Claim, SessionInfo};
 use super::shared::{self, Membership};
@@ -44,6 +46,16 @@ pub(super) async fn admit(
     request: AuthenticateRequest,
 ) -> Result<Admitted, Refusal> {
     let caller = identify(&broker, identity, &request).await?;
+    admit_caller(broker, conn, caller, request).await
+}
+
+/// Takes the client identifier for somebody who is known.
+pub(super) async fn admit_caller(
+    broker: Arc<Broker>,
+    conn: Arc<ConnInfo>,
+    caller: Caller,
+    request: AuthenticateRequest,
+) -> Result<Admitted, Refusal> {
     let info = SessionInfo {
         client_id: Arc::clone(&request.client_id),
         username: caller.username().cloned(),
@@ -167,6 +179,7 @@ fn admission(resumed: Option<SessionState>, session_expiry_interval_s: u32) -> A
         resumed: resumed.map(Box::new),
         session_expiry_interval_s,
         first_receipt: random >> 20,
+        authentication_data: None,
     }
 }
 
@@ -221,6 +234,37 @@ fn login_refusal(error: &Error, on_failure: ReasonCode) -> Refusal {
         _ => on_failure,
     };
     Refusal::new(reason, error.message())
+}
+
+/// Begins a conversation in the method that the client names ([MQTT-4.12.0-1]).
+pub(super) fn begin_exchange(
+    broker: &Broker,
+    method: &str,
+) -> Result<Box<dyn AuthenticationExchange>, Refusal> {
+    let methods = broker.methods.get().map_or(&[][..], Vec::as_slice);
+    let known = methods.iter().find(|known| known.name() == method);
+    known.map(|known| known.begin()).ok_or_else(|| {
+        Refusal::new(
+            ReasonCode::BadAuthenticationMethod,
+            format!("authentication method {method:?} is not supported"),
+        )
+    })
+}
+
+/// One step of the conversation.
+pub(super) async fn step(
+    mut exchange: Box<dyn AuthenticationExchange>,
+    data: Option<Bytes>,
+) -> Stepped {
+    let step = exchange.step(data).await;
+    let step = step.map_err(|error| login_refusal(&error, ReasonCode::NotAuthorized));
+    Stepped { exchange, step }
+}
+
+/// What a step came to.
+pub(super) struct Stepped {
+    pub(super) exchange: Box<dyn AuthenticationExchange>,
+    pub(super) step: Result<AuthenticationStep, Refusal>,
 }
 
 /// A publication that was carried out, or not.

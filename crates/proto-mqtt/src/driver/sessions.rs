@@ -104,6 +104,19 @@ impl Sessions {
         }
     }
 
+    pub(super) fn is_connected(&self, client_id: &str) -> bool {
+        let shard = self.shard(client_id);
+        shard.get(client_id).is_some_and(|entry| !entry.is_internal)
+    }
+
+    /// Cancelled when the connection that has the identifier gives it up; `None` if nobody has it.
+    pub(super) fn released(&self, client_id: &str) -> Option<CancellationToken> {
+        let shard = self.shard(client_id);
+        shard
+            .get(client_id)
+            .map(|entry| entry.control.released.clone())
+    }
+
     fn shard(&self, client_id: &str) -> MutexGuard<'_, Shard> {
         let hash = self.hasher.hash_one(client_id);
         lock(&self.shards[hash as usize % SHARDS])

@@ -7,7 +7,7 @@ use base::Timestamp;
 use bytes::Bytes;
 use resource::MessageProperties;
 
-use super::SessionState;
+use super::{EnhancedLogin, SessionState};
 
 use crate::codec::SubscriptionOptions;
 use crate::{PacketId, QoS, Version};
@@ -18,6 +18,16 @@ pub enum Action {
     /// Find out who connects, end other connections with the same client identifier, and answer by
     /// [`handle_authenticated`](super::Session::handle_authenticated).
     Authenticate(AuthenticateRequest),
+    /// Go on with enhanced authentication, or begin it again for a connected client, with that Authentication Data.
+    /// Answer by [`handle_challenge`](super::Session::handle_challenge), or at the end by
+    /// [`handle_authenticated`](super::Session::handle_authenticated) or
+    /// [`handle_reauthenticated`](super::Session::handle_reauthenticated).
+    Exchange {
+        /// Whether a connected client authenticates again.
+        begins: bool,
+        /// Authentication Data.
+        data: Option<Bytes>,
+    },
     /// Publish, and answer by [`handle_published`](super::Session::handle_published) with the same
     /// `acknowledgement`. Several may be under way; answers are given in the order of the requests
     /// ([MQTT-4.6.0-2], [MQTT-4.6.0-3]).
@@ -83,6 +93,9 @@ pub struct AuthenticateRequest {
     pub session_expiry_interval_s: u32,
     /// The Will, to be kept until the connection ends.
     pub will: Option<Will>,
+    /// Authentication Method and first data. Instead of an answer, a
+    /// [`handle_challenge`](super::Session::handle_challenge) may follow.
+    pub enhanced: Option<EnhancedLogin>,
 }
 
 /// What is published when a connection ends without a word.
@@ -120,6 +133,8 @@ pub struct Admission {
     pub session_expiry_interval_s: u32,
     /// Number for the first QoS 2 publication of a session that begins: one that no other session is near.
     pub first_receipt: u64,
+    /// Authentication Data of the last step.
+    pub authentication_data: Option<Bytes>,
 }
 
 /// A publication by the client, or its Will.

@@ -1,11 +1,15 @@
 //! CONNECT and CONNACK (sections 3.1 and 3.2).
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::{Action, Admission, AuthenticateRequest, Login, PublishRequest, Session, State};
+use super::authentication::Exchange;
+use super::{
+    Action, Admission, AuthenticateRequest, EnhancedLogin, Login, PublishRequest, Session, State,
+};
 use crate::codec::encode::{self, ConnAck};
 use crate::codec::{Connect, Frame, Packet, PacketType, Will, connect_version, decode};
 use crate::{CloseCause, DecodeError, ReasonCode, Refusal, Version};
@@ -25,6 +29,9 @@ impl Session {
                 }
                 self.state = State::Connected;
                 self.last_packet = now;
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.is_checking = false;
+                }
                 self.client.session_expiry_interval_s = admission.session_expiry_interval_s;
                 self.durable.enabled = admission.session_expiry_interval_s > 0;
                 let taken_up = match &admission.resumed {
@@ -55,7 +62,8 @@ impl Session {
     }
 
     fn handle_connect(&mut self, connect: &Connect<'_>, body: &Bytes) -> Result<(), CloseCause> {
-        self.client.keep_alive_s = connect.keep_alive_s;
+        self.client.keep_alive_s = self.keep_alive_s(connect);
+        self.client.is_keep_alive_ours = self.client.keep_alive_s != connect.keep_alive_s;
         self.client.max_packet_bytes = connect
             .maximum_packet_size
             .map_or(usize::MAX, |size| size.get() as usize);
@@ -63,13 +71,16 @@ impl Session {
         self.client.session_expiry_interval_s = connect.session_expiry_interval_s;
         self.outgoing
             .set_window(connect.receive_maximum, &self.config);
-        if let Some(method) = connect.authentication_method {
-            // [MQTT-4.12.0-1]
+        self.outgoing
+            .set_aliases(connect.topic_alias_maximum, &self.config);
+        if self.config.server_reference.is_some() {
             return Err(CloseCause::Refused(Refusal::new(
-                ReasonCode::BadAuthenticationMethod,
-                format!("authentication method {method:?} is not supported"),
+                ReasonCode::UseAnotherServer,
+                "connect to the server that is referred to",
             )));
         }
+        let method = connect.authentication_method.map(Arc::from);
+        self.exchange = method.clone().map(Exchange::new);
         self.take_client_id(connect)?;
         self.will = connect.will.as_ref().map(|will| will_request(will, body));
         self.state = State::Authenticating;
@@ -88,8 +99,21 @@ impl Session {
                     (false, false) => u32::MAX,
                 },
                 will: self.will.clone(),
+                enhanced: method.map(|method| EnhancedLogin {
+                    method,
+                    data: connect.authentication_data.map(|data| body.slice_ref(data)),
+                }),
             }));
         Ok(())
+    }
+
+    /// [MQTT-3.2.2-21], [MQTT-3.2.2-22]: the client's, or the one it is told.
+    fn keep_alive_s(&self, connect: &Connect<'_>) -> u16 {
+        let asked = connect.keep_alive_s;
+        match self.config.server_keep_alive_s.map(NonZeroU16::get) {
+            Some(ours) if connect.version.is_v5() && (asked == 0 || asked > ours) => ours,
+            _ => asked,
+        }
     }
 
     /// [MQTT-3.1.3-6], [MQTT-3.1.3-7]; 3.1.1 wants an identifier from clients that want state to be kept
@@ -130,6 +154,15 @@ impl Session {
                 .assigned
                 .then(|| self.client.client_id.to_string()),
             topic_alias_maximum: Some(self.config.topic_alias_maximum),
+            server_keep_alive_s: self
+                .client
+                .is_keep_alive_ours
+                .then_some(self.client.keep_alive_s),
+            server_reference: None,
+            authentication: self.exchange.as_ref().map(|exchange| {
+                let data = admission.authentication_data.clone();
+                (exchange.method.to_string(), data)
+            }),
             announce_capabilities: true,
         }
     }
@@ -150,6 +183,9 @@ impl Session {
             return;
         }
         let mut connack = ConnAck::new(reason);
+        if reason == ReasonCode::UseAnotherServer {
+            connack.server_reference = self.config.server_reference.clone();
+        }
         connack.reason_string = Some(cause.to_string());
         if !self.try_send(|out| encode::connack(version, &connack, out)) {
             connack.reason_string = None; // [MQTT-3.2.2-19]

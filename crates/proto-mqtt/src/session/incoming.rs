@@ -160,7 +160,10 @@ impl Session {
         publish: &Publish<'_>,
         body: &Bytes,
     ) -> Result<(), CloseCause> {
-        self.counters.publishes_received += 1;
+        let (counters, qos) = (&mut self.counters, publish.qos as usize);
+        counters.publishes_received += 1;
+        counters.publishes_received_by_qos[qos] += 1;
+        counters.payload_received_by_qos[qos] += publish.payload.len() as u64;
         let topic = self.resolve_topic(publish)?;
         let mut receipt = None;
         let acknowledgement = match (publish.qos, publish.packet_id) {

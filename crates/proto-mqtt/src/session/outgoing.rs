@@ -6,9 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base::Timestamp;
+use bytes::Bytes;
 
 use super::{SavedDelivery, Session, SessionState, SubscriptionKey};
-use crate::codec::{Ack, Message, PublishHeader, encode, encode_publish, encoded_publish_len};
+use crate::codec::{
+    Ack, Message, PacketType, PublishHeader, TopicAlias, encode, encode_publish,
+    encoded_publish_len,
+};
 use crate::{CloseCause, MqttConfig, PacketId, QoS};
 
 /// Publications waiting in the session beyond which it asks for no more; a batch may exceed it.
@@ -56,6 +60,9 @@ pub(super) struct Outgoing {
     /// Of an earlier connection: what the replay of the log brings again, and the packet it had.
     resent: HashMap<(SubscriptionKey, u64), PacketId>,
     waiting: VecDeque<(SubscriptionKey, Publication)>,
+    /// Topics that the client knows by a number, of which there may be so many.
+    aliases: HashMap<Bytes, NonZeroU16>,
+    max_aliases: u16,
 }
 
 /// One QoS 1 or 2 publication that the client has not finished.
@@ -96,6 +103,8 @@ impl Outgoing {
             in_flight: HashMap::new(),
             resent: HashMap::new(),
             waiting: VecDeque::new(),
+            aliases: HashMap::new(),
+            max_aliases: 0,
         }
     }
 
@@ -105,6 +114,36 @@ impl Outgoing {
             maximum.min(config.max_send_window)
         });
         self.window = usize::from(window.get());
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// [MQTT-3.1.2-26], [MQTT-3.1.2-27]: no more than the client's Topic Alias Maximum.
+    pub(super) fn set_aliases(&mut self, topic_alias_maximum: u16, config: &MqttConfig) {
+        self.max_aliases = topic_alias_maximum.min(config.max_client_topic_aliases);
+    }
+
+    /// The number of a topic: the one it has, or a new one while there are any.
+    fn alias(&self, topic: &Bytes) -> Option<TopicAlias> {
+        /// What an alias takes; a shorter topic is better off without.
+        const COST: usize = 3;
+        if let Some(number) = self.aliases.get(topic) {
+            let (number, is_known) = (*number, true);
+            return Some(TopicAlias { number, is_known });
+        }
+        let used = self.aliases.len();
+        let is_free = used < usize::from(self.max_aliases) && topic.len() > COST;
+        let number = is_free.then(|| u16::try_from(used + 1).ok()).flatten()?;
+        Some(TopicAlias {
+            number: NonZeroU16::new(number)?,
+            is_known: false,
+        })
     }
 
     /// Forgets what was never sent; it is still in the log.
@@ -343,6 +382,7 @@ impl Session {
             }
             header.message_expiry_interval_s = Some(seconds_left(expires_at - now)); // [MQTT-3.3.2-6]
         }
+        header.topic_alias = self.outgoing.alias(&publication.message.topic);
         // Any identifier has the same size.
         header.packet_id = (header.qos > QoS::AtMostOnce).then_some(PacketId::MIN);
         let version = self.v();
@@ -365,8 +405,16 @@ impl Session {
         let must_be_saved = owed == Some(Owed::Receipt) && !header.dup;
         encode_publish(version, &header, message, self.output(must_be_saved))
             .expect("its size was found above");
-        self.counters.packets_sent += 1;
-        self.counters.publishes_sent += 1;
+        if let Some(alias) = header.topic_alias.filter(|alias| !alias.is_known) {
+            let topic = message.topic.clone();
+            self.outgoing.aliases.insert(topic, alias.number);
+        }
+        let (counters, qos) = (&mut self.counters, header.qos as usize);
+        counters.packets_sent += 1;
+        counters.sent_by_type[PacketType::Publish as usize] += 1;
+        counters.publishes_sent += 1;
+        counters.publishes_sent_by_qos[qos] += 1;
+        counters.payload_sent_by_qos[qos] += message.payload.len() as u64;
         owed.is_some()
     }
 

@@ -17,6 +17,8 @@ use crate::{CloseCause, PacketId, QoS, ReasonCode, Refusal, RetainHandling};
 pub(super) struct Subscriptions {
     by_filter: HashMap<Arc<str>, SubscriptionKey>,
     by_key: HashMap<SubscriptionKey, Subscribed>,
+    /// How many of them are shared.
+    shared: usize,
     last_key: u64,
 }
 
@@ -45,6 +47,17 @@ impl Subscribed {
 }
 
 impl Subscriptions {
+    fn take(&mut self, key: SubscriptionKey) -> Option<Subscribed> {
+        let subscribed = self.by_key.remove(&key)?;
+        self.shared -= usize::from(subscribed.is_shared);
+        Some(subscribed)
+    }
+
+    /// How many are not shared, and how many are.
+    pub(super) fn count(&self) -> (usize, usize) {
+        (self.by_key.len() - self.shared, self.shared)
+    }
+
     pub(super) fn is_shared(&self, key: u64) -> bool {
         self.get(SubscriptionKey(key))
             .is_some_and(|subscribed| subscribed.is_shared)
@@ -60,7 +73,7 @@ impl Subscriptions {
 
     fn insert(&mut self, request: &FilterRequest, identifier: Option<NonZeroU32>) {
         // A replacement goes on from where it is.
-        let earlier = self.by_key.remove(&request.key);
+        let earlier = self.take(request.key);
         let progress = earlier.map(|earlier| earlier.progress).unwrap_or_default();
         self.insert_with(
             request.key,
@@ -90,6 +103,7 @@ impl Subscriptions {
             retain_as_published: options.retain_as_published,
             identifier,
         };
+        self.shared += usize::from(subscribed.is_shared);
         self.by_key.insert(key, subscribed);
     }
 
@@ -143,7 +157,7 @@ impl Subscriptions {
     }
 
     pub(super) fn remove_key(&mut self, key: SubscriptionKey) {
-        if let Some(subscribed) = self.by_key.remove(&key) {
+        if let Some(subscribed) = self.take(key) {
             self.by_filter.remove(&subscribed.filter);
         }
     }
@@ -151,7 +165,7 @@ impl Subscriptions {
     /// [MQTT-3.10.4-1]: filters are compared character by character.
     fn remove(&mut self, filter: &str) -> Option<SubscriptionKey> {
         let key = self.by_filter.remove(filter)?;
-        self.by_key.remove(&key);
+        self.take(key);
         Some(key)
     }
 }

@@ -225,6 +225,12 @@ impl Resource for Table {
 pub struct Users(Mutex<HashMap<String, String>>, watch::Sender<()>);
 
 impl Users {
+    /// A user that no password lets in.
+    pub fn add(&self, name: &str) {
+        let name = name.to_owned();
+        self.0.lock().unwrap().insert(name, String::new());
+    }
+
     pub fn remove(&self, name: &str) {
         self.0.lock().unwrap().remove(name);
     }

@@ -179,6 +179,9 @@ pub fn disconnect_with(reason: u8) -> Vec<u8> {
 
 /// Takes one server packet out of `buf` as a line; `None` if it is not all there.
 pub fn describe(version: Version, buf: &mut BytesMut) -> Option<String> {
+    if version == Version::V5 && buf.first() == Some(&0xF0) {
+        return describe_auth(buf);
+    }
     match version {
         Version::V5 => match v5::read(buf, usize::MAX) {
             Ok(packet) => Some(describe_v5(packet)),
@@ -191,6 +194,36 @@ pub fn describe(version: Version, buf: &mut BytesMut) -> Option<String> {
             Err(error) => panic!("{error:?} in {buf:02x?}"),
         },
     }
+}
+
+/// AUTH, which mqttbytes cannot read: its code, method and data.
+fn describe_auth(buf: &mut BytesMut) -> Option<String> {
+    let len = usize::from(*buf.get(1)?);
+    assert!(len < 0x80, "a short one");
+    if buf.len() < 2 + len {
+        return None;
+    }
+    let packet = buf.split_to(2 + len);
+    let text = |at: usize| {
+        let len = usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
+        String::from_utf8_lossy(&packet[at + 2..at + 2 + len]).into_owned()
+    };
+    assert_eq!((usize::from(packet[3]), packet[4]), (len - 2, 0x15));
+    let method = text(5);
+    let data = 5 + 2 + method.len();
+    let data = match packet.get(data) {
+        Some(&0x16) => text(data + 1),
+        _ => String::new(),
+    };
+    Some(line(&[format!("AUTH {:02x}", packet[2]), method, data]))
+}
+
+/// AUTH with a method and data.
+pub fn auth(reason: u8, method: &str, data: &str) -> Vec<u8> {
+    let properties = [&[0x15][..], &string(method), &[0x16], &string(data)].concat();
+    let mut body = vec![reason];
+    body.extend(section(Version::V5, &properties));
+    packet(0xF0, &body)
 }
 
 fn line(words: &[String]) -> String {
@@ -254,6 +287,20 @@ fn describe_v4(packet: v4::Packet) -> String {
     }
 }
 
+fn connack_notes(properties: Option<v5::ConnAckProperties>) -> String {
+    let mut notes = Vec::new();
+    if let Some(p) = properties {
+        notes.extend(p.server_keep_alive.map(|s| format!("keepalive={s}")));
+        notes.extend(p.server_reference.map(|text| format!("server={text}")));
+        notes.extend(p.authentication_method.map(|text| format!("method={text}")));
+        notes.extend(
+            p.authentication_data
+                .map(|data| format!("data={}", String::from_utf8_lossy(&data))),
+        );
+    }
+    notes.join(" ")
+}
+
 fn describe_v5(packet: v5::Packet) -> String {
     match packet {
         v5::Packet::ConnAck(p) => {
@@ -274,6 +321,7 @@ fn describe_v5(packet: v5::Packet) -> String {
                 expiry
                     .map(|seconds| format!("expiry={seconds}"))
                     .unwrap_or_default(),
+                connack_notes(properties),
             ])
         }
         v5::Packet::Publish(p) => {
@@ -285,6 +333,7 @@ fn describe_v5(packet: v5::Packet) -> String {
                         .iter()
                         .map(|id| format!("sub={id}")),
                 );
+                notes.extend(p.topic_alias.map(|alias| format!("alias={alias}")));
                 notes.extend(p.message_expiry_interval.map(|s| format!("expiry={s}")));
                 notes.extend(p.payload_format_indicator.map(|f| format!("format={f}")));
                 notes.extend(p.content_type.map(|text| format!("type={text}")));

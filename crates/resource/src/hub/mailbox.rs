@@ -74,6 +74,13 @@ impl Mailbox {
         }
     }
 
+    /// Drops what waits, and has the subscriptions of the worker ended when the next batch is taken.
+    pub(super) fn lose(&self) {
+        let mut state = self.state();
+        state.events.clear();
+        state.lost = true;
+    }
+
     pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Batch> {
         let mut state = self.state();
         if state.events.is_empty() && !state.lost {

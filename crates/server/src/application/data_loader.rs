@@ -14,27 +14,29 @@ use resource::{
 use sha2::{Digest, Sha256};
 use store::Store;
 
+use super::Host;
+use super::files::name_within;
+
 /// Records in one transaction.
 const BATCH: usize = 100;
 
-/// Loads every file; errors are logged per file and the others go on.
+/// Loads every file; the answer are the errors, and a file with one does not hold up the others. Without
+/// `may_make_tables` the table of a file has to exist: a schema that would declare it could not be loaded.
 pub(super) async fn load(
     directory: &Path,
     paths: &[PathBuf],
-    store: &Arc<Store>,
-    hashes: Arc<dyn Resource>,
-) {
+    may_make_tables: bool,
+    host: &Host,
+) -> Vec<String> {
+    let mut errors = Vec::new();
     for path in paths {
-        let name = path
-            .strip_prefix(directory)
-            .unwrap_or(path)
-            .display()
-            .to_string();
-        match load_file(path, &name, store, hashes.as_ref()).await {
+        let name = name_within(directory, path);
+        match load_file(path, &name, may_make_tables, host).await {
             Ok(summary) => tracing::info!("{summary}"),
-            Err(error) => tracing::error!("{error:#}"),
+            Err(error) => errors.push(format!("{error:#}")),
         }
     }
+    errors
 }
 
 /// A data file after parsing.
@@ -54,15 +56,16 @@ struct Counts {
 async fn load_file(
     path: &Path,
     name: &str,
-    store: &Arc<Store>,
-    hashes: &dyn Resource,
+    may_make_tables: bool,
+    host: &Host,
 ) -> anyhow::Result<String> {
     let file = parse(path, name)?;
     let target = format!("{}.{}", file.database, file.table);
     if file.database == "system" {
         bail!("Cannot load data into system database: {target}");
     }
-    let table = table(store, &file)
+    let (store, hashes) = (&host.store, host.loader_hashes.as_ref());
+    let table = table(store, &file, may_make_tables)
         .await
         .with_context(|| format!("Failed to load data file {name}"))?;
     let definition = table
@@ -223,10 +226,21 @@ fn hash_of(record: &Map) -> String {
 }
 
 /// The table of a file; a missing one is made from its first record.
-async fn table(store: &Arc<Store>, file: &DataFile) -> anyhow::Result<Arc<dyn Resource>> {
+async fn table(
+    store: &Arc<Store>,
+    file: &DataFile,
+    may_make_it: bool,
+) -> anyhow::Result<Arc<dyn Resource>> {
     use resource::{Attribute, AttributeType, Catalog as _};
     if let Ok(table) = store.table(&file.database, &file.table) {
         return Ok(table);
+    }
+    if !may_make_it {
+        bail!(
+            "there is no table {}.{}, and the schema of the application could not be loaded",
+            file.database,
+            file.table
+        );
     }
     let names = file
         .records
@@ -261,7 +275,10 @@ fn parse(path: &Path, name: &str) -> anyhow::Result<DataFile> {
         "json" => json::from_slice(&text).map_err(anyhow::Error::from),
         "yaml" | "yml" => std::str::from_utf8(&text)
             .map_err(anyhow::Error::from)
-            .and_then(|text| Ok(serde_saphyr::from_str::<Value>(text)?)),
+            .and_then(|text| {
+                let parsed = serde_saphyr::from_str::<Value>(text);
+                parsed.map_err(|error| anyhow::Error::msg(super::yaml_problem(&error)))
+            }),
         other => bail!(
             "Unsupported file extension in {name}: .{other}. Only YAML and JSON files are supported."
         ),

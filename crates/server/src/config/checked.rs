@@ -83,6 +83,8 @@ pub struct Config {
     pub settings: serde_json::Value,
     /// Where the program before this one left its listening sockets, and the process that holds them.
     pub inherit: Option<(PathBuf, u32)>,
+    /// No application is loaded (`HARPER_SAFE_MODE`).
+    pub safe_mode: bool,
     /// What is odd but not wrong; logged at the start.
     pub warnings: Vec<String>,
 }
@@ -246,6 +248,7 @@ impl Config {
             web_socket_compression: file.realtime.web_socket_compression,
             file: None,
             inherit: None,
+            safe_mode: false,
             settings: serde_json::Value::Null,
             root,
             warnings,

@@ -100,7 +100,7 @@ pub use self::network::{
     Mqtt, MqttNetwork, OperationsApi, OperationsNetwork, Shutdown, SysInfo, ThreadRange, Threads,
     ThreadsSection,
 };
-pub use self::observability::{Health, Metrics, MetricsAuth, MetricsCompat};
+pub use self::observability::{HISTOGRAMS, Health, Metrics, MetricsAuth, MetricsCompat};
 pub use self::tls::{
     CertificateVerification, Crl, FailureMode, MtlsSection, MtlsUser, Ocsp, Tls, TlsEntries,
     TlsVersion,
@@ -190,6 +190,7 @@ impl FileConfig {
         all.mqtt.logging = Some(ComponentLogging::default());
         all.authentication.logging = Some(ComponentLogging::default());
         all.storage.logging = Some(ComponentLogging::default());
+        all.metrics.buckets = HISTOGRAMS.map(|name| (name.to_owned(), Vec::new())).into();
         all.logging.external = Some(ComponentLogging::default());
         all
     }

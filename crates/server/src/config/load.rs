@@ -16,7 +16,7 @@ use super::yaml::Text;
 use crate::restart;
 
 /// File names looked for in the root directory, the preferred one first.
-pub(super) const FILE_NAMES: &[&str] =
+pub(crate) const FILE_NAMES: &[&str] =
     &["motet.yaml", "harper-config.yaml", "harperdb-config.yaml"];
 
 /// Everything a value can come from, apart from the defaults.
@@ -134,6 +134,7 @@ pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
     }
     let holder = variable(restart::HOLDER_ID).and_then(|id| id.parse().ok());
     config.inherit = variable(restart::INHERIT).map(PathBuf::from).zip(holder);
+    config.safe_mode = variable("HARPER_SAFE_MODE").is_some();
     let password = variable("HDB_ADMIN_PASSWORD").filter(|password| !password.is_empty());
     config.administrator.password = password.map(str::to_owned);
     Ok(config)
@@ -152,6 +153,17 @@ fn merge(figment: Figment, text: Text, warnings: &mut Vec<String>) -> Figment {
     let name = figment::Provider::metadata(&text).name.into_owned();
     warnings.extend(names::unknown(&text.keys(), &name));
     figment.merge(text)
+}
+
+/// The root directory alone, for commands that need no other setting and have to work with a wrong one.
+///
+/// # Errors
+///
+/// [`ConfigError`] for a path with `~` where `HOME` is not set.
+pub fn root(sources: &Sources) -> Result<PathBuf, ConfigError> {
+    let mut environment = sources.environment.iter();
+    let home = environment.find(|(name, _)| name == "HOME");
+    root_path(sources, home.map(|(_, value)| value.as_str()))
 }
 
 /// The root directory: command line, `ROOTPATH`, a directory that holds the configuration, else `~/motet`.

@@ -20,6 +20,8 @@ pub use self::checked::{
     Http, LogFormat, Logging, Metrics, MetricsAuth, Mode, Mqtt, Mtls, Ocsp, Operations, RateLimit,
     RequestLog, Rotation, Shutdown, Storage, Times, Tls, TlsSource, Verification,
 };
-pub use self::load::{ConfigError, Sources, load};
+pub(crate) use self::load::FILE_NAMES;
+pub use self::load::{ConfigError, Sources, load, root};
+pub(crate) use self::names::nearest;
 pub use self::setting::{section_names, setting_path, unknown_setting};
 pub use self::watch::{ConfigWatch, logs_differ};

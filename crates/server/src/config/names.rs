@@ -118,6 +118,17 @@ fn is_tls_hosts(path: &[String]) -> bool {
     }
 }
 
+/// The candidate that `given` was probably meant to be, if any is near.
+pub(crate) fn nearest<'a>(
+    given: &str,
+    candidates: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let given = given.to_lowercase();
+    let edits = |candidate: &&str| distance(&given, &candidate.to_lowercase());
+    let nearest = candidates.min_by_key(edits)?;
+    (edits(&nearest) <= 1 + given.len() / 4).then_some(nearest)
+}
+
 pub(super) fn unknown_message(path: &str, known: &[Known], source: &str) -> String {
     let nearest = known
         .iter()

@@ -4,7 +4,6 @@
 //! or kept waiting.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
@@ -14,6 +13,7 @@ use resource::{Protocol, Registry};
 use serde_json::json;
 
 use super::{Health, Report};
+use crate::application::Live;
 use crate::local;
 use crate::metrics::{method_not_allowed, prefers_json};
 
@@ -67,7 +67,7 @@ pub struct HealthEndpoint {
 
 struct Application {
     exports: Arc<Registry>,
-    sites: Vec<PathBuf>,
+    live: Arc<Live>,
 }
 
 impl HealthEndpoint {
@@ -91,11 +91,11 @@ impl HealthEndpoint {
         }
     }
 
-    /// For application ports: without `/health`, and behind the exports and the files of these directories that
-    /// have the same path, except for `/livez` and `/readyz`.
+    /// For application ports: without `/health`, and behind the exports and the static files that have the same
+    /// path, except for `/livez` and `/readyz`.
     #[must_use]
-    pub fn beside_applications(mut self, exports: Arc<Registry>, sites: Vec<PathBuf>) -> Self {
-        self.application = Some(Application { exports, sites });
+    pub fn beside_applications(mut self, exports: Arc<Registry>, live: Arc<Live>) -> Self {
+        self.application = Some(Application { exports, live });
         self
     }
 
@@ -184,9 +184,7 @@ impl HealthEndpoint {
         let is_exported = application
             .exports
             .look(name, Protocol::Internal, is_export);
-        let is_file =
-            |site: &PathBuf| site.join(name).exists() || site.join(format!("{name}.html")).exists();
-        is_exported == Some(true) || application.sites.iter().any(is_file)
+        is_exported == Some(true) || application.live.has_file(name)
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Health {
     ticks: Box<[AtomicU64]>,
     listeners: OnceLock<ServerHandle>,
     /// Name of each component, and whether it could not be loaded.
-    components: OnceLock<Vec<(String, bool)>>,
+    components: Mutex<Option<Vec<(String, bool)>>>,
     draining: AtomicBool,
     started: AtomicBool,
     cached: Mutex<Option<(Instant, Report)>>,
@@ -61,17 +61,20 @@ impl Health {
             created: Instant::now(),
             ticks: (0..workers).map(|_| AtomicU64::new(0)).collect(),
             listeners: OnceLock::new(),
-            components: OnceLock::new(),
+            components: Mutex::default(),
             draining: AtomicBool::new(false),
             started: AtomicBool::new(false),
             cached: Mutex::new(None),
         })
     }
 
-    /// The components of applications, each with whether it could not be loaded.
+    /// The components of applications, each with whether it could not be loaded; again after a change.
     pub fn loaded(&self, components: Vec<(String, bool)>) {
-        // Applications are loaded once.
-        let _ = self.components.set(components);
+        let mut known = self
+            .components
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *known = Some(components);
     }
 
     /// The listeners are bound.
@@ -137,7 +140,15 @@ impl Health {
 
     /// Name of each component, and whether it could not be loaded.
     pub fn components(&self) -> Vec<(String, bool)> {
-        self.components.get().cloned().unwrap_or_default()
+        self.known_components().unwrap_or_default()
+    }
+
+    fn known_components(&self) -> Option<Vec<(String, bool)>> {
+        let known = self
+            .components
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.clone()
     }
 
     /// What is remembered, or made again.
@@ -160,6 +171,7 @@ impl Health {
             Check::new("write_queue", queue),
             Check::new("disk", self.check_disk()),
             Check::new("components", self.check_components()),
+            Check::informational("indexes", self.rebuilding()),
         ]);
         // What has not begun is not remembered: the start is short.
         if self.listeners.get().is_some() {
@@ -225,8 +237,27 @@ impl Health {
         }
     }
 
+    /// The indexes that are being built, and how far they are.
+    fn rebuilding(&self) -> Option<String> {
+        let databases = self.store.databases();
+        let of = |name: &String| {
+            // A database that is closed meanwhile has no indexes to wait for.
+            let all = self.store.index_progress(name).unwrap_or_default();
+            let text = all.into_iter().map(|one| {
+                let (table, attribute) = (one.table, one.attribute);
+                format!(
+                    "{name}.{table}.{attribute}: {} of {}",
+                    one.built, one.records
+                )
+            });
+            text.collect::<Vec<_>>()
+        };
+        let all: Vec<String> = databases.iter().flat_map(of).collect();
+        (!all.is_empty()).then(|| all.join(", "))
+    }
+
     fn check_components(&self) -> Result<(), String> {
-        let Some(components) = self.components.get() else {
+        let Some(components) = self.known_components() else {
             return Err("not loaded yet".to_owned());
         };
         let failed = components.iter().filter(|(_, failed)| *failed);

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 pub struct Check {
     name: &'static str,
     failure: Option<String>,
+    note: Option<String>,
 }
 
 impl Check {
@@ -17,6 +18,16 @@ impl Check {
         Self {
             name,
             failure: result.err(),
+            note: None,
+        }
+    }
+
+    /// One that always passes, with what there is to say.
+    pub fn informational(name: &'static str, note: Option<String>) -> Self {
+        Self {
+            name,
+            failure: None,
+            note,
         }
     }
 }
@@ -55,12 +66,19 @@ impl Report {
             return "ok\n".to_owned();
         }
         let mut text = String::new();
-        for Check { name, failure } in &self.checks {
+        for Check {
+            name,
+            failure,
+            note,
+        } in &self.checks
+        {
+            let note = note.as_ref().filter(|_| with_details);
             // Writing to a string does not fail.
-            let _ = match failure {
-                None => writeln!(text, "[+]{name} ok"),
-                Some(detail) if with_details => writeln!(text, "[-]{name} failed: {detail}"),
-                Some(_) => writeln!(text, "[-]{name} failed"),
+            let _ = match (failure, note) {
+                (None, None) => writeln!(text, "[+]{name} ok"),
+                (None, Some(note)) => writeln!(text, "[+]{name} ok: {note}"),
+                (Some(detail), _) if with_details => writeln!(text, "[-]{name} failed: {detail}"),
+                (Some(_), _) => writeln!(text, "[-]{name} failed"),
             };
         }
         let end = if self.is_ok() { "passed" } else { "failed" };
@@ -70,11 +88,18 @@ impl Report {
 
     pub(super) fn json(&self, with_details: bool) -> String {
         let mut checks = Map::new();
-        for Check { name, failure } in &self.checks {
-            let value = match failure {
-                None => json!({ "status": "pass" }),
-                Some(detail) if with_details => json!({ "status": "fail", "detail": detail }),
-                Some(_) => json!({ "status": "fail" }),
+        for Check {
+            name,
+            failure,
+            note,
+        } in &self.checks
+        {
+            let note = note.as_ref().filter(|_| with_details);
+            let value = match (failure, note) {
+                (None, None) => json!({ "status": "pass" }),
+                (None, Some(note)) => json!({ "status": "pass", "detail": note }),
+                (Some(detail), _) if with_details => json!({ "status": "fail", "detail": detail }),
+                (Some(_), _) => json!({ "status": "fail" }),
             };
             checks.insert((*name).to_owned(), value);
         }
@@ -103,6 +128,21 @@ mod tests {
         assert_eq!(
             report().json(true),
             r#"{"status":"fail","checks":{"listeners":{"status":"pass"},"write_queue":{"status":"fail","detail":"51 s"}}}"#
+        );
+    }
+
+    #[test]
+    fn indexes_that_are_rebuilt_are_told_and_fail_nothing() {
+        let note = Some("data.Dog.name: 10 of 100".to_owned());
+        let report = Report::new(vec![Check::informational("indexes", note)]);
+        assert!(report.is_ok());
+        let expected = "[+]indexes ok: data.Dog.name: 10 of 100\nreadyz check passed\n";
+        assert_eq!(report.text("readyz", true, true), expected);
+        let expected = "[+]indexes ok\nreadyz check passed\n";
+        assert_eq!(report.text("readyz", true, false), expected);
+        assert_eq!(
+            report.json(true),
+            r#"{"status":"pass","checks":{"indexes":{"status":"pass","detail":"data.Dog.name: 10 of 100"}}}"#
         );
     }
 

@@ -37,7 +37,7 @@ pub(super) fn families(ours: &Snapshot, data: &[DiskSpace]) -> Snapshot {
 }
 
 /// All samples of a family of single numbers together.
-fn sum(snapshot: &Snapshot, name: &str) -> i64 {
+pub(super) fn sum(snapshot: &Snapshot, name: &str) -> i64 {
     let family = snapshot.families.iter().find(|family| family.name == name);
     let samples = family.into_iter().flat_map(|family| &family.samples);
     samples

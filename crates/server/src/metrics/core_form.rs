@@ -22,10 +22,14 @@ struct Reading {
     disks: Vec<(String, u64)>,
     /// Bytes in and out of each interface.
     interfaces: Vec<(String, u64, u64)>,
+    /// Bytes fetched from storage, if the system tells.
+    storage: Option<u64>,
+    /// Bytes that bulk loads received.
+    loaded: u64,
 }
 
 impl Reading {
-    fn take() -> Self {
+    fn take(loaded: u64) -> Self {
         let column = |numbers: &[u64], at: usize| numbers.get(at).copied().unwrap_or(0);
         let disks = procfs::disks().into_iter();
         let interfaces = procfs::interfaces("/proc/net/dev").into_iter();
@@ -36,6 +40,8 @@ impl Reading {
                 .filter(|(name, _)| name != "lo")
                 .map(|(name, row)| (name, column(&row, 0), column(&row, 8)))
                 .collect(),
+            storage: procfs::storage_bytes_read(),
+            loaded,
         }
     }
 }
@@ -47,14 +53,14 @@ pub(super) struct Rates(Mutex<VecDeque<Reading>>);
 impl Default for Rates {
     /// The first rate is that since the start.
     fn default() -> Self {
-        Self(Mutex::new(VecDeque::from([Reading::take()])))
+        Self(Mutex::new(VecDeque::from([Reading::take(0)])))
     }
 }
 
 impl Rates {
-    /// The families that scripts know and that this server has.
-    pub(super) fn families(&self) -> Snapshot {
-        let now = Reading::take();
+    /// The families that scripts know; `loaded` counts the bytes that bulk loads have received.
+    pub(super) fn families(&self, loaded: u64) -> Snapshot {
+        let now = Reading::take(loaded);
         let before = self.before(&now);
         let seconds = now.at.duration_since(before.at).as_secs_f64().max(0.001);
         let busiest_disk = pairs(&now.disks, &before.disks)
@@ -74,7 +80,17 @@ impl Rates {
             ),
             single("max_network_send_bytes_rate", Unit::Bytes, sent),
             single("max_network_receive_bytes_rate", Unit::Bytes, received),
+            single(
+                "push_request_write_bytes_per_second",
+                Unit::Bytes,
+                rate(now.loaded.checked_sub(before.loaded)),
+            ),
         ];
+        if let (Some(now), Some(before)) = (now.storage, before.storage) {
+            let scanned = rate(now.checked_sub(before));
+            let name = "query_scan_bytes_per_second";
+            families.push(single(name, Unit::Bytes, scanned));
+        }
         if let Some(used) = procfs::open_descriptors() {
             families.push(single("process_fd_num_used", Unit::None, used as f64));
         }

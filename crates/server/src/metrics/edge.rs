@@ -13,13 +13,16 @@ use std::time::Instant;
 
 use base::UpgradeTask;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
-use telemetry::metrics::UpDown;
+use telemetry::metrics::{Counter, TraceId, UpDown};
 use tower_service::Service;
 
-use super::http::{Form, HttpMetrics, Outcome};
-use super::routes::{Answerer, RouteId};
+use super::http::{Coded, Form, HttpMetrics, Outcome};
+use super::routes::{RouteId, Seen};
+use super::stages::Uncompressed;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Counts what a service answers.
 #[derive(Debug, Clone)]
@@ -69,14 +72,16 @@ where
 
     fn call(&mut self, request: Request<I>) -> Self::Future {
         let mut measurement = Measurement::begin(Arc::clone(&self.point), &request);
-        let request = request.map(|body| {
-            if !body.is_end_stream() {
-                measurement.request_bytes = Some(Arc::default());
-            }
-            CountedBody {
-                body,
-                bytes: measurement.request_bytes.clone(),
-            }
+        let has_body = !request.body().is_end_stream();
+        let continued = (has_body && expects_continue(&request))
+            .then(|| self.point.metrics.continues().clone());
+        if has_body {
+            measurement.request_bytes = Some(Arc::default());
+        }
+        let request = request.map(|body| CountedBody {
+            body,
+            bytes: measurement.request_bytes.clone(),
+            continued,
         });
         Answering {
             answer: self.service.call(request),
@@ -92,8 +97,12 @@ struct Measurement {
     began: Instant,
     resource: Option<RouteId>,
     has_range: bool,
-    answerer: Answerer,
+    trace: Option<TraceId>,
+    seen: Seen,
     head: Option<Head>,
+    has_body: bool,
+    /// The coding of a compressed response, and what it was compressed from.
+    compressed: Option<(usize, Uncompressed)>,
     request_bytes: Option<Arc<AtomicU64>>,
     response_bytes: u64,
 }
@@ -115,15 +124,27 @@ impl Measurement {
             began: Instant::now(),
             resource: point.metrics.resource_route(request.uri().path()),
             has_range: request.headers().contains_key(header::RANGE),
-            answerer: Answerer::Nobody,
+            trace: trace(request.headers()),
+            seen: Seen::NOTHING,
             head: None,
+            // A client that goes away before the head does so at some time.
+            has_body: true,
+            compressed: None,
             request_bytes: None,
             response_bytes: 0,
             point,
         }
     }
 
-    fn answered<B>(&mut self, response: &Response<B>) {
+    fn answered<B>(&mut self, response: &mut Response<B>) {
+        // Most have no extensions, which is quicker to see than that one of them is missing.
+        if !response.extensions().is_empty()
+            && let Some(uncompressed) = response.extensions_mut().remove::<Uncompressed>()
+        {
+            let coding = response.headers().get(header::CONTENT_ENCODING);
+            let coding = coding.and_then(|coding| Coded::of(coding.as_bytes()));
+            self.compressed = coding.map(|coding| (coding, uncompressed));
+        }
         let is_event_stream = response
             .headers()
             .get(header::CONTENT_TYPE)
@@ -137,6 +158,18 @@ impl Measurement {
     }
 }
 
+/// The trace that a client or proxy has begun.
+fn trace(headers: &HeaderMap) -> Option<TraceId> {
+    TraceId::of_traceparent(headers.get(TRACEPARENT)?.to_str().ok()?)
+}
+
+/// Whether the engine sends 100 when the body is first asked for: HTTP/2 clients are not kept waiting.
+fn expects_continue<B>(request: &Request<B>) -> bool {
+    let expect = request.headers().get(header::EXPECT);
+    request.version() == Version::HTTP_11
+        && expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
 fn is_event_stream(content_type: &HeaderValue) -> bool {
     content_type.as_bytes().starts_with(b"text/event-stream")
 }
@@ -146,20 +179,28 @@ impl Drop for Measurement {
         self.point.in_flight.add(-1);
         let is_upgrade = self.head.is_some_and(|head| head.is_upgrade);
         let sent = self.head.map_or(self.began, |head| head.sent);
+        // Without a body the head is the end, and the clock need not be read again.
+        let ended = match self.has_body {
+            true => Instant::now(),
+            false => sent,
+        };
+        let compressed = self.compressed.as_ref();
         let request_bytes = self.request_bytes.as_ref();
         self.point.metrics.count(&Outcome {
             form: self.form,
-            route: RouteId::of(self.answerer, self.resource, is_upgrade),
+            route: RouteId::of(self.seen.answerer, self.resource, is_upgrade),
             status: self.head.map(|head| head.status),
             is_stream: self
                 .head
                 .is_some_and(|head| head.is_upgrade || head.is_event_stream),
             ttfb: sent.duration_since(self.began),
-            duration: self.began.elapsed(),
+            duration: ended.duration_since(self.began),
             request_bytes: request_bytes.map_or(0, |bytes| bytes.load(Ordering::Relaxed)),
             response_bytes: self.response_bytes,
             has_range: self.has_range,
-            answerer: self.answerer,
+            trace: self.trace,
+            seen: self.seen,
+            compressed: compressed.map(|(coding, from)| (*coding, from.bytes())),
         });
     }
 }
@@ -182,22 +223,20 @@ where
         let so_far = this
             .measurement
             .as_ref()
-            .map(|measurement| measurement.answerer);
-        let so_far = so_far.unwrap_or(Answerer::Nobody);
-        let (polled, answerer) = so_far.during(|| Pin::new(&mut this.answer).poll(cx));
+            .map_or(Seen::NOTHING, |measurement| measurement.seen);
+        let (polled, seen) = so_far.during(|| Pin::new(&mut this.answer).poll(cx));
         if let Some(measurement) = &mut this.measurement {
-            measurement.answerer = answerer;
+            measurement.seen = seen;
         }
-        let Ok(response) = ready!(polled);
-        let mut measurement = this.measurement.take();
-        if let Some(measurement) = &mut measurement {
-            measurement.answered(&response);
+        let Ok(mut response) = ready!(polled);
+        let has_body = !response.body().is_end_stream();
+        if let Some(measurement) = &mut this.measurement {
+            measurement.answered(&mut response);
+            measurement.has_body = has_body;
         }
-        Poll::Ready(Ok(response.map(|body| MeasuredBody {
-            // An empty body is never polled, and its request ends here.
-            measurement: measurement.filter(|_| !body.is_end_stream()),
-            body,
-        })))
+        // An empty body is never polled, and its request ends here.
+        let measurement = this.measurement.take().filter(|_| has_body);
+        Poll::Ready(Ok(response.map(|body| MeasuredBody { body, measurement })))
     }
 }
 
@@ -241,6 +280,8 @@ pin_project_lite::pin_project! {
         #[pin]
         body: B,
         bytes: Option<Arc<AtomicU64>>,
+        // Counts when the client that waits for it is told to go on.
+        continued: Option<Counter>,
     }
 }
 
@@ -253,6 +294,9 @@ impl<B: Body<Data = Bytes>> Body for CountedBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
+        if let Some(continued) = this.continued.take() {
+            continued.increment();
+        }
         let frame = ready!(this.body.poll_frame(cx));
         if let Some(bytes) = this.bytes {
             bytes.fetch_add(data_bytes(&frame), Ordering::Relaxed);

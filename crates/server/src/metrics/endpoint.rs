@@ -17,8 +17,8 @@ use http_chain::{BoxFuture, Chain, Handler, Request, Response, Stage, percent};
 use store::Store;
 use telemetry::metrics::{Selection, Snapshot, render};
 
-use super::families::TABLE_FAMILIES;
-use super::{ServerMetrics, accept, compat, procfs};
+use super::families::{MORE_TABLE_FAMILIES, TABLE_FAMILIES};
+use super::{BeforeCompression, ServerMetrics, USER_REQUESTS, accept, compat, procfs};
 use crate::config::{self, MetricsAuth};
 use crate::local;
 
@@ -52,6 +52,7 @@ impl MetricsEndpoint {
         }));
         let chain = Chain::new([
             ("compression", Stage::gate(Compression::default())),
+            ("uncompressed", Stage::gate(BeforeCompression::new(0))),
             ("authentication", Stage::wrap(authentication)),
             ("metrics", Stage::handler(scrapes)),
         ]);
@@ -212,13 +213,15 @@ struct Scrape {
     format: Format,
     selection: Selection,
     tables: Option<Tables>,
+    /// Asked for, and by a super user.
+    users: bool,
     compat: bool,
 }
 
 impl Scrape {
     fn of(request: &Request) -> Self {
         let mut selection = Selection::default();
-        let (mut kind, mut tables, mut compat) = (None, None, false);
+        let (mut kind, mut tables, mut users, mut compat) = (None, None, false, false);
         for (name, value) in parameters(request.query().unwrap_or_default()) {
             match (&*name, &*value) {
                 ("type", _) => kind = Some(value.into_owned()),
@@ -226,6 +229,7 @@ impl Scrape {
                 ("name[]", _) => selection.names.push(value.into_owned()),
                 ("with_table_metrics", "all") => tables = Some(Tables::All),
                 ("with_table_metrics", "minified") => tables = Some(Tables::Minified),
+                ("with_user_connections", _) => users = request.caller().is_super_user(),
                 ("compat", "starrocks") => compat = true,
                 _ => {}
             }
@@ -236,6 +240,7 @@ impl Scrape {
             format: Format::of(kind.as_deref(), &accept.join(",")),
             selection,
             tables,
+            users,
             compat,
         }
     }
@@ -256,8 +261,9 @@ impl Inner {
         let prefix = &self.config.prefix;
         let mut text = String::new();
         if scrape.format == Format::Core {
+            let loaded = self.metrics.loaded_bytes();
             render::core(
-                &self.metrics.rates.families(),
+                &self.metrics.rates.families(loaded),
                 &self.config.core_prefix,
                 &mut text,
             );
@@ -275,12 +281,13 @@ impl Inner {
                 (render::PROMETHEUS_TYPE, text)
             }
             Format::OpenMetrics => {
+                let created = self.config.created.then_some(self.metrics.created);
                 if let Some(theirs) = theirs {
-                    render::openmetrics(&theirs, compat::PREFIX, &mut text);
+                    render::openmetrics(&theirs, compat::PREFIX, created, &mut text);
                     // Each writes the end, which may be there once.
                     text.truncate(text.len() - "# EOF\n".len());
                 }
-                render::openmetrics(&ours, prefix, &mut text);
+                render::openmetrics(&ours, prefix, created, &mut text);
                 (render::OPENMETRICS_TYPE, text)
             }
             Format::Json => {
@@ -292,10 +299,19 @@ impl Inner {
 
     fn select(&self, scrape: &Scrape) -> Snapshot {
         let mut snapshot = self.metrics.registry.select(&scrape.selection);
+        if scrape.tables != Some(Tables::All) {
+            snapshot
+                .families
+                .retain(|family| !MORE_TABLE_FAMILIES.contains(&family.name));
+        }
         if scrape.tables.is_none() {
             snapshot
                 .families
                 .retain(|family| !TABLE_FAMILIES.contains(&family.name));
+        }
+        if !scrape.users {
+            let named = USER_REQUESTS.name();
+            snapshot.families.retain(|family| family.name != named);
         }
         snapshot
     }

@@ -7,11 +7,12 @@ use http::{Method, StatusCode, Version};
 use resource::Registry;
 use telemetry::Metrics;
 use telemetry::metrics::{
-    Buckets, Counter, CounterFamily, Family, Histogram, HistogramFamily, MetricError, Unit, UpDown,
-    UpDownFamily,
+    Buckets, Counter, CounterFamily, Family, Histogram, HistogramFamily, MetricError, TraceId,
+    Unit, UpDown, UpDownFamily,
 };
 
-use super::routes::{Answerer, RouteId, Routes};
+use super::routes::{Answerer, Failure, RouteId, Routes, Seen};
+use crate::config;
 
 const GROUP: &str = "http";
 
@@ -89,6 +90,45 @@ const REJECTED: Family = Family::new(
 .group(GROUP)
 .labels(&["reason"]);
 
+const PANICS: Family = Family::new(
+    "http_handler_panics_total",
+    "Handlers that failed, for which the answer is 500",
+)
+.unit(Unit::Requests)
+.group(GROUP)
+.labels(&["route"]);
+
+const TIMEOUTS: Family = Family::new(
+    "http_handler_timeouts_total",
+    "Handlers that took longer than they may",
+)
+.unit(Unit::Requests)
+.group(GROUP)
+.labels(&["route"]);
+
+const COMPRESSION: Family = Family::new(
+    "http_compression_bytes_total",
+    "Bytes of responses that were compressed, before (in) and after (out)",
+)
+.unit(Unit::Bytes)
+.group(GROUP)
+.labels(&["encoding", "direction"]);
+
+const CONTINUES: Family = Family::new(
+    "http_continue_sent_total",
+    "Clients that were told to go on with their body (100 Continue)",
+)
+.unit(Unit::Requests)
+.group(GROUP);
+
+const DENIED: Family = Family::new(
+    "auth_denied_total",
+    "Requests that permissions refused (403); those for an attribute count for its table",
+)
+.unit(Unit::Requests)
+.group("auth")
+.labels(&["kind"]);
+
 const IN_FLIGHT: Family = Family::new("http_requests_in_flight", "Requests that are being handled")
     .unit(Unit::Requests)
     .group(GROUP)
@@ -102,10 +142,10 @@ const METHODS: [&str; 11] = [
 const PROTOCOLS: [&str; 3] = ["1.0", "1.1", "2"];
 
 /// Codes with a place of their own; the rest is rare enough to be looked up. The first is `aborted`.
-const CODES: [u16; 40] = [
+const CODES: [u16; 41] = [
     0, 101, 200, 201, 202, 203, 204, 205, 206, 207, 300, 301, 302, 303, 304, 307, 308, 400, 401,
     403, 404, 405, 406, 408, 409, 411, 412, 413, 414, 415, 416, 417, 421, 422, 429, 431, 500, 501,
-    503, 507,
+    503, 505, 507,
 ];
 
 const CODE_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -113,16 +153,19 @@ const CODE_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 const RANGE_RESULTS: [&str; 3] = ["partial", "unsatisfiable", "ignored"];
 
 /// Why a stage at the edge refused a request, by the status it answered.
-const REJECTIONS: [(u16, &str); 9] = [
+const REJECTIONS: [(u16, &str); 12] = [
     (400, "bad_request"),
     (401, "unauthorized"),
     (408, "timeout"),
     (413, "body_too_large"),
+    (414, "header_too_large"),
     (417, "expectation"),
     (421, "bad_request"),
     (429, "rate_limit"),
     (431, "header_too_large"),
+    (501, "bad_request"),
     (503, "overload"),
+    (505, "bad_request"),
 ];
 
 /// Method and protocol of a request as indices.
@@ -178,7 +221,22 @@ pub(super) struct Outcome {
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     pub(super) has_range: bool,
-    pub(super) answerer: Answerer,
+    pub(super) trace: Option<TraceId>,
+    pub(super) seen: Seen,
+    /// Index of the coding of a compressed response, and its bytes before.
+    pub(super) compressed: Option<(usize, u64)>,
+}
+
+/// Content codings, by index.
+pub(super) struct Coded;
+
+impl Coded {
+    const NAMES: [&str; 4] = ["br", "zstd", "gzip", "deflate"];
+
+    /// The index of a value of `Content-Encoding`.
+    pub(super) fn of(value: &[u8]) -> Option<usize> {
+        Self::NAMES.iter().position(|name| name.as_bytes() == value)
+    }
 }
 
 /// The families, and the cells of every route.
@@ -187,6 +245,11 @@ pub(super) struct HttpMetrics {
     routes: Routes,
     ranges: [Counter; RANGE_RESULTS.len()],
     rejections: [Counter; REJECTIONS.len()],
+    /// Bytes before and after, for each coding.
+    compression: [[Counter; 2]; Coded::NAMES.len()],
+    continues: Counter,
+    /// Tables, and operations.
+    denied: [Counter; 2],
 }
 
 struct Families {
@@ -198,6 +261,8 @@ struct Families {
     request_bytes_total: CounterFamily,
     response_bytes_total: CounterFamily,
     not_modified: CounterFamily,
+    panics: CounterFamily,
+    timeouts: CounterFamily,
     in_flight: UpDownFamily,
 }
 
@@ -223,33 +288,59 @@ impl HttpMetrics {
     pub(super) fn register(
         registry: &Metrics,
         exports: Arc<Registry>,
-        max_routes: usize,
+        config: &config::Metrics,
     ) -> Result<Self, MetricError> {
+        let bounds = |family: &str| config.buckets.get(family);
+        let seconds = |family| match bounds(family) {
+            Some(bounds) => Buckets::seconds(bounds),
+            None => Buckets::request_seconds(),
+        };
+        let bytes = |family| match bounds(family) {
+            Some(bounds) => {
+                let whole: Vec<u64> = bounds.iter().map(|bound| *bound as u64).collect();
+                Buckets::whole(&whole)
+            }
+            None => Buckets::bytes(),
+        };
         let families = Families {
             requests: registry.counter(REQUESTS)?,
-            duration: registry.histogram(DURATION, Buckets::request_seconds())?,
-            ttfb: registry.histogram(TTFB, Buckets::request_seconds())?,
-            request_bytes: registry.histogram(REQUEST_BYTES, Buckets::bytes())?,
-            response_bytes: registry.histogram(RESPONSE_BYTES, Buckets::bytes())?,
+            duration: registry.histogram(DURATION, seconds("http_request_duration_seconds"))?,
+            ttfb: registry.histogram(TTFB, seconds("http_request_ttfb_seconds"))?,
+            request_bytes: registry.histogram(REQUEST_BYTES, bytes("http_request_body_bytes"))?,
+            response_bytes: registry
+                .histogram(RESPONSE_BYTES, bytes("http_response_body_bytes"))?,
             request_bytes_total: registry.counter(REQUEST_BYTES_TOTAL)?,
             response_bytes_total: registry.counter(RESPONSE_BYTES_TOTAL)?,
             not_modified: registry.counter(NOT_MODIFIED)?,
+            panics: registry.counter(PANICS)?,
+            timeouts: registry.counter(TIMEOUTS)?,
             in_flight: registry.up_down(IN_FLIGHT)?,
         };
         let ranges = registry.counter(RANGES)?;
         let rejections = registry.counter(REJECTED)?;
+        let compression = registry.counter(COMPRESSION)?;
+        let denied = registry.counter(DENIED)?;
         // Present from the start, so that a rate sees the first increase.
         rejections.series(&["draining"]);
         Ok(Self {
             families,
-            routes: Routes::new(exports, max_routes, RouteCells::new),
+            routes: Routes::new(exports, config.max_series_per_family, RouteCells::new),
             ranges: RANGE_RESULTS.map(|result| ranges.series(&[result])),
             rejections: REJECTIONS.map(|(_, reason)| rejections.series(&[reason])),
+            compression: Coded::NAMES
+                .map(|coding| ["in", "out"].map(|way| compression.series(&[coding, way]))),
+            continues: registry.counter(CONTINUES)?.series(&[]),
+            denied: ["table", "operation"].map(|kind| denied.series(&[kind])),
         })
     }
 
     pub(super) fn in_flight(&self, listener: &str) -> UpDown {
         self.families.in_flight.series(&[listener])
+    }
+
+    /// Counts clients that are told to go on.
+    pub(super) fn continues(&self) -> &Counter {
+        &self.continues
     }
 
     /// The route of the resource that a path leads to.
@@ -278,7 +369,15 @@ impl HttpMetrics {
                 let values = [outcome.form.method(), &route.label, CODE_CLASSES[class]];
                 self.families.duration.series(&values)
             });
-            duration.observe(outcome.duration);
+            match outcome.trace {
+                Some(trace) => duration.observe_in_trace(outcome.duration, trace),
+                None => duration.observe(outcome.duration),
+            }
+        }
+        if let Some((coding, before)) = outcome.compressed {
+            let [bytes_in, bytes_out] = &self.compression[coding];
+            bytes_in.add(before);
+            bytes_out.add(outcome.response_bytes);
         }
         self.count_rare(route, status, outcome);
     }
@@ -302,6 +401,16 @@ impl HttpMetrics {
         }
     }
 
+    /// Counts an answer that no handler gave.
+    pub(super) fn count_refusal(&self, status: StatusCode) {
+        let at = REJECTIONS
+            .iter()
+            .position(|(code, _)| *code == status.as_u16());
+        if let Some(at) = at {
+            self.rejections[at].increment();
+        }
+    }
+
     fn count_rare(&self, route: &RouteCells, status: StatusCode, outcome: &Outcome) {
         if status == StatusCode::NOT_MODIFIED {
             let family = &self.families.not_modified;
@@ -321,13 +430,24 @@ impl HttpMetrics {
                 self.ranges[at].increment();
             }
         }
-        if outcome.answerer == Answerer::Nobody {
-            let at = REJECTIONS
-                .iter()
-                .position(|(code, _)| *code == status.as_u16());
-            if let Some(at) = at {
-                self.rejections[at].increment();
+        let Seen { answerer, failure } = outcome.seen;
+        if answerer == Answerer::Nobody {
+            self.count_refusal(status);
+        }
+        if status == StatusCode::FORBIDDEN {
+            match answerer {
+                Answerer::Resource => self.denied[0].increment(),
+                Answerer::Operations => self.denied[1].increment(),
+                _ => {}
             }
+        }
+        // Rare enough to be looked up.
+        match failure {
+            Some(Failure::Panic) if status == StatusCode::INTERNAL_SERVER_ERROR => {
+                self.families.panics.series(&[&route.label]).increment();
+            }
+            Some(Failure::Timeout) => self.families.timeouts.series(&[&route.label]).increment(),
+            _ => {}
         }
     }
 

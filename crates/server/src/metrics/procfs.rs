@@ -49,6 +49,18 @@ pub(super) fn open_descriptors() -> Option<u64> {
     Some((entries.count() as u64).saturating_sub(1))
 }
 
+/// Threads of this process whose name begins so; the kernel keeps 15 bytes of a name.
+pub(super) fn threads_named(prefix: &str) -> Option<u64> {
+    let tasks = fs::read_dir("/proc/self/task").ok()?;
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    Some(names.filter(|name| name.starts_with(prefix)).count() as u64)
+}
+
+/// Bytes that this process had the kernel fetch from storage, mapped files included.
+pub(super) fn storage_bytes_read() -> Option<u64> {
+    number_after(&fs::read_to_string("/proc/self/io").ok()?, "read_bytes:")
+}
+
 /// The soft and the hard limit of descriptors; `None` is unlimited.
 pub(super) fn descriptor_limits() -> Option<(Option<u64>, Option<u64>)> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;

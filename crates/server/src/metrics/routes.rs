@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use http_chain::{BoxFuture, Handler, Request, Response};
@@ -11,9 +11,59 @@ use resource::{Protocol, Registry};
 
 use super::http::RouteCells;
 
-tokio::task_local! {
-    /// Who has the request that this task is at.
-    static ANSWERER: Cell<Answerer>;
+thread_local! {
+    /// What is known of the request that this thread is at; what stands there between requests is nobody's.
+    static SEEN: Cell<Seen> = const { Cell::new(Seen::NOTHING) };
+}
+
+/// What the stages of a chain said of a request so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) answerer: Answerer,
+    pub(super) failure: Option<Failure>,
+}
+
+/// What kept a handler from answering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It panicked; counted if the answer is 500.
+    Panic,
+    /// It took too long.
+    Timeout,
+}
+
+impl Seen {
+    pub(super) const NOTHING: Self = Self {
+        answerer: Answerer::Nobody,
+        failure: None,
+    };
+
+    /// Runs `poll` with `self` as what is known so far, and says what is known after it.
+    pub(super) fn during<T>(self, poll: impl FnOnce() -> T) -> (T, Self) {
+        let outer = SEEN.replace(self);
+        let polled = poll();
+        (polled, SEEN.replace(outer))
+    }
+
+    pub(super) fn note_failure(failure: Failure) {
+        SEEN.set(Self {
+            failure: Some(failure),
+            ..SEEN.get()
+        });
+    }
+}
+
+/// Lets every panic leave a note for the request that its thread is at. The chain makes 500 of a panic and keeps
+/// to itself that it was one.
+pub(super) fn watch_panics() {
+    static WATCHING: Once = Once::new();
+    WATCHING.call_once(|| {
+        let next = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            Seen::note_failure(Failure::Panic);
+            next(panic);
+        }));
+    });
 }
 
 /// Who answered a request.
@@ -36,17 +86,12 @@ pub enum Answerer {
 }
 
 impl Answerer {
-    /// Runs `poll` with `self` as the answerer so far, and says who it is after it.
-    pub(super) fn during<T>(self, poll: impl FnOnce() -> T) -> (T, Self) {
-        ANSWERER.sync_scope(Cell::new(self), || {
-            let polled = poll();
-            (polled, ANSWERER.with(Cell::get))
-        })
-    }
-
     /// Outside of a measured request nobody asks.
     fn takes_over(self) {
-        let _ = ANSWERER.try_with(|answerer| answerer.set(self));
+        SEEN.set(Seen {
+            answerer: self,
+            ..SEEN.get()
+        });
     }
 }
 

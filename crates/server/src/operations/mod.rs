@@ -44,6 +44,7 @@ pub(crate) fn handler(parts: &Parts<'_>) -> anyhow::Result<Operations> {
     let process: Arc<dyn Lifecycle> = Arc::new(Process::new(
         parts.restart.clone(),
         Arc::clone(&configuration),
+        Arc::clone(&parts.live),
     ));
     let backups = Arc::new(StoreBackups(Arc::clone(&parts.store)));
     let components = ComponentsConfig {

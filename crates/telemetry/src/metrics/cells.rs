@@ -1,5 +1,6 @@
 //! The cells that counters count in: a block of them for each thread.
 
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -10,10 +11,12 @@ const CHUNKS: usize = 24;
 
 /// Blocks of cells. Cell `n` of all blocks together is one number.
 ///
-/// A thread always uses the same block, and as long as there are no more threads than blocks nobody else
-/// uses it. Beyond that, threads share blocks, which costs time and never a count.
+/// The first threads that count have a block each, for ever: what one thread alone writes needs no locked
+/// instruction (0.5 ns an addition against 8). Further threads share the last block, which costs time and never a
+/// count.
 pub(crate) struct Cells {
-    blocks: Box<[Block]>,
+    own: Box<[Block]>,
+    shared: Block,
     used: AtomicUsize,
 }
 
@@ -27,13 +30,17 @@ struct Block {
 }
 
 impl Cells {
-    /// That many blocks, rounded up to a power of two.
-    pub(crate) fn new(blocks: usize) -> Self {
-        let blocks = blocks.max(1).next_power_of_two();
+    /// A block for each of that many threads, and one for all others.
+    pub(crate) fn new(threads: usize) -> Self {
         Self {
-            blocks: (0..blocks).map(|_| Block::default()).collect(),
+            own: (0..threads).map(|_| Block::default()).collect(),
+            shared: Block::default(),
             used: AtomicUsize::new(0),
         }
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.own.iter().chain([&self.shared])
     }
 
     /// Adds `count` cells in a row, all zero, and returns the first.
@@ -43,7 +50,7 @@ impl Cells {
         for cell in first..first + count {
             let (chunk, offset) = place(cell);
             if offset == 0 || cell == first {
-                for block in &self.blocks {
+                for block in self.blocks() {
                     block.chunks[chunk].get_or_init(|| new_chunk(chunk));
                 }
             }
@@ -52,16 +59,24 @@ impl Cells {
     }
 
     /// Adds to a cell of this thread's block.
+    #[inline]
     pub(crate) fn add(&self, cell: usize, amount: u64) {
-        let block = &self.blocks[this_thread() & (self.blocks.len() - 1)];
-        // Uncontended, this costs a few nanoseconds more than a plain addition and stays right when threads
-        // share a block.
-        block.cell(cell).fetch_add(amount, Ordering::Relaxed);
+        match self.own.get(this_thread()) {
+            // Nobody else writes here, so nothing comes between the two.
+            Some(block) => {
+                let cell = block.cell(cell);
+                let before = cell.load(Ordering::Relaxed);
+                cell.store(before.wrapping_add(amount), Ordering::Relaxed);
+            }
+            None => {
+                self.shared.cell(cell).fetch_add(amount, Ordering::Relaxed);
+            }
+        }
     }
 
     /// The sum over all blocks; wraps around, as additions do.
     pub(crate) fn sum(&self, cell: usize) -> u64 {
-        let cells = self.blocks.iter().map(|block| block.cell(cell));
+        let cells = self.blocks().map(|block| block.cell(cell));
         cells.fold(0, |sum, cell| {
             sum.wrapping_add(cell.load(Ordering::Relaxed))
         })
@@ -69,6 +84,7 @@ impl Cells {
 }
 
 impl Block {
+    #[inline]
     fn cell(&self, cell: usize) -> &AtomicU64 {
         let (chunk, offset) = place(cell);
         let chunk = self.chunks[chunk]
@@ -90,14 +106,26 @@ fn new_chunk(chunk: usize) -> Box<[AtomicU64]> {
         .collect()
 }
 
-/// A number for this thread, in the order in which threads first count.
-fn this_thread() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
+/// A number for this thread that no other thread ever has, in the order in which threads first ask.
+#[inline]
+pub(crate) fn this_thread() -> usize {
     thread_local! {
-        static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+        static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
     }
-    // While a thread ends, its number may be gone; any block will do.
-    NUMBER.try_with(|number| *number).unwrap_or(0)
+    NUMBER.with(|number| match number.get() {
+        usize::MAX => {
+            let new = next_number();
+            number.set(new);
+            new
+        }
+        known => known,
+    })
+}
+
+#[cold]
+fn next_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 #[cfg(test)]
@@ -119,7 +147,6 @@ mod tests {
     #[test]
     fn sums_are_exact_with_more_threads_than_blocks() {
         let cells = Cells::new(3);
-        assert_eq!(cells.blocks.len(), 4);
         // Two cells in different chunks.
         let first = cells.allocate(FIRST_CHUNK + 1);
         std::thread::scope(|scope| {

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::buckets::Buckets;
 use super::cells::Cells;
+use super::exemplar::{Exemplar, Exemplars, TraceId};
 use super::snapshot::{Distribution, Number, Sample, SampleValue};
 
 /// Label values of a series, in the order of the family's label names.
@@ -185,6 +186,7 @@ impl UpDown {
 pub struct HistogramFamily {
     pub(crate) series: Arc<Series>,
     pub(crate) buckets: Arc<Buckets>,
+    pub(crate) exemplars: Arc<Exemplars>,
 }
 
 /// Counts observations by size. Cloning counts in the same place.
@@ -193,6 +195,7 @@ pub struct Histogram {
     cells: Arc<Cells>,
     cell: usize,
     buckets: Arc<Buckets>,
+    exemplars: Arc<Exemplars>,
 }
 
 impl HistogramFamily {
@@ -211,10 +214,16 @@ impl HistogramFamily {
             cells: Arc::clone(&self.series.cells),
             cell: self.series.find(values),
             buckets: Arc::clone(&self.buckets),
+            exemplars: Arc::clone(&self.exemplars),
         }
     }
 
-    pub(crate) fn read(buckets: &Buckets, cells: &Cells, first: usize) -> SampleValue {
+    pub(crate) fn read(
+        buckets: &Buckets,
+        exemplars: &HashMap<usize, Exemplar>,
+        cells: &Cells,
+        first: usize,
+    ) -> SampleValue {
         let bounds = buckets.counted.len();
         let mut count = 0;
         let mut cumulative = |cell| {
@@ -230,6 +239,12 @@ impl HistogramFamily {
                 1.0 => Number::from(sum),
                 scale => Number::Float(sum as f64 / scale),
             },
+            exemplars: match exemplars.is_empty() {
+                true => Vec::new(),
+                false => (first..=first + bounds)
+                    .map(|cell| exemplars.get(&cell).copied())
+                    .collect(),
+            },
         })
     }
 }
@@ -241,12 +256,32 @@ impl Histogram {
         self.observe_units(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    /// As [`observe`](Self::observe), for what happened in a trace: the latest of each bucket is kept as its exemplar.
+    ///
+    /// Takes a lock that all series of the family share, and leaves the exemplar out when another thread has it.
+    pub fn observe_in_trace(&self, duration: Duration, trace: TraceId) {
+        let units = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = self.count(units);
+        let exemplar = Exemplar {
+            trace,
+            value: units as f64 / self.buckets.scale,
+            at: SystemTime::now(),
+        };
+        self.exemplars.keep(self.cell + bucket, exemplar);
+    }
+
     /// Counts one whole number, in a histogram of those.
     pub fn observe_units(&self, value: u64) {
+        self.count(value);
+    }
+
+    /// The bucket that `value` fell into.
+    fn count(&self, value: u64) -> usize {
         let bounds = &self.buckets.counted;
         let bucket = bounds.partition_point(|bound| *bound < value);
         self.cells.add(self.cell + bucket, 1);
         self.cells.add(self.cell + bounds.len() + 1, value);
+        bucket
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::buckets::Buckets;
-use super::cells::Cells;
+use super::cells::{Cells, this_thread};
+use super::exemplar::Exemplars;
 use super::family::{CounterFamily, HistogramFamily, LabelValues, Series, UpDownFamily};
 use super::snapshot::{
     Distribution, FamilySnapshot, Number, Sample, SampleValue, Selection, Snapshot,
@@ -109,6 +110,11 @@ impl Family {
         }
     }
 
+    /// The name.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// What the numbers count.
     #[must_use]
     pub const fn unit(mut self, unit: Unit) -> Self {
@@ -157,8 +163,8 @@ pub enum MetricError {
 pub struct MetricLimits {
     /// Series of one family; the rest is counted together, under the label value `overflow`. Default: 2000.
     pub max_series_per_family: usize,
-    /// Threads that count without sharing a block of cells; rounded up to a power of two. Default: twice the
-    /// cores, for workers and those who work for them.
+    /// Threads that have a block of cells of their own; the others share one. Default: twice the cores, for workers
+    /// and those who work for them.
     pub threads: usize,
 }
 
@@ -192,7 +198,7 @@ struct Registered {
 enum Source {
     Counters(Arc<Series>),
     UpDowns(Arc<Series>),
-    Histograms(Arc<Series>, Arc<Buckets>),
+    Histograms(Arc<Series>, Arc<Buckets>, Arc<Exemplars>),
     Collector(Collector),
 }
 
@@ -294,14 +300,20 @@ impl Metrics {
     ) -> Result<HistogramFamily, MetricError> {
         let buckets = Arc::new(buckets);
         let series = self.series(family, HistogramFamily::cells_each(&buckets));
+        let exemplars = Arc::<Exemplars>::default();
         let histograms = HistogramFamily {
             series: Arc::clone(&series),
             buckets: Arc::clone(&buckets),
+            exemplars: Arc::clone(&exemplars),
         };
         if family.labels.is_empty() {
             histograms.series(&[]);
         }
-        self.register(family, Kind::Histogram, Source::Histograms(series, buckets))?;
+        self.register(
+            family,
+            Kind::Histogram,
+            Source::Histograms(series, buckets, exemplars),
+        )?;
         Ok(histograms)
     }
 
@@ -330,6 +342,12 @@ impl Metrics {
             errors: Arc::default(),
         };
         self.register(family, kind, Source::Collector(collector))
+    }
+
+    /// Says that this thread will count: the first threads to say so, or to count, have a block of cells of their own
+    /// ([`MetricLimits::threads`]).
+    pub fn enlist_thread(&self) {
+        this_thread();
     }
 
     /// All numbers now.
@@ -362,8 +380,12 @@ impl Metrics {
                 Source::UpDowns(series) => {
                     series.samples(|cells, cell| cells.sum(cell).cast_signed().into())
                 }
-                Source::Histograms(series, buckets) => {
-                    series.samples(|cells, cell| HistogramFamily::read(buckets, cells, cell))
+                Source::Histograms(series, buckets, exemplars) => {
+                    let exemplars = exemplars.all();
+                    let read = |cells: &Cells, cell| {
+                        HistogramFamily::read(buckets, &exemplars, cells, cell)
+                    };
+                    series.samples(read)
                 }
             };
             match source {
@@ -372,7 +394,9 @@ impl Metrics {
                 }
                 Source::Counters(series)
                 | Source::UpDowns(series)
-                | Source::Histograms(series, _) => overflows.push(count(name, series.overflowed())),
+                | Source::Histograms(series, ..) => {
+                    overflows.push(count(name, series.overflowed()))
+                }
             }
             families.push(snapshot(family, *kind, samples));
         }

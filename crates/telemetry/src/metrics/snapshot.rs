@@ -1,5 +1,6 @@
 //! All numbers at one time, ready to be written.
 
+use super::exemplar::Exemplar;
 use super::registry::{Kind, Unit};
 
 /// Families sorted by name, their samples sorted by label values; no family and no sample twice.
@@ -53,6 +54,8 @@ pub struct Distribution {
     pub cumulative: Vec<u64>,
     /// The sum of all observations.
     pub sum: Number,
+    /// For each bucket alone, an observation that happened in a trace; empty if there are none at all.
+    pub exemplars: Vec<Option<Exemplar>>,
 }
 
 impl Distribution {
@@ -74,6 +77,7 @@ impl Distribution {
             bounds,
             cumulative: counts.iter().map(&mut add).collect(),
             sum: sum.into(),
+            exemplars: Vec::new(),
         }
     }
 

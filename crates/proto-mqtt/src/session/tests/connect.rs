@@ -199,20 +199,6 @@ fn mqtt_3_2_2_3_sessions_end_with_their_connection_and_5_0_is_told() {
 }
 
 #[test]
-fn mqtt_4_12_0_1_enhanced_authentication_is_refused() {
-    let mut client = Client::new(V5);
-    let properties = [&[0x15][..], &string("SCRAM-SHA-1")].concat();
-    client.send(
-        &Connect {
-            properties,
-            ..Connect::new(V5)
-        }
-        .encode(),
-    );
-    assert_eq!(client.farewell().as_deref(), Some("CONNACK 0 8c"));
-}
-
-#[test]
 fn mqtt_4_12_0_7_auth_without_a_method_is_a_protocol_error() {
     let mut client = Client::connected(V5);
     client.send(&packet(0xF0, &[0x18, 0]));

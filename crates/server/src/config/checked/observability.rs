@@ -1,12 +1,14 @@
 //! `metrics` and `health` after checking.
 
+use std::collections::BTreeMap;
+
 use crate::config::file;
 use crate::config::load::ConfigError;
 
 pub use file::MetricsAuth;
 
 /// `metrics`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Metrics {
     /// Who may read them; `None` is everybody on this machine and every user elsewhere.
     pub auth: Option<MetricsAuth>,
@@ -20,7 +22,14 @@ pub struct Metrics {
     pub core_prefix: String,
     /// Series of one family.
     pub max_series_per_family: usize,
+    /// Upper bounds of histograms, ascending, by family.
+    pub buckets: BTreeMap<String, Vec<f64>>,
+    /// Since when each series is counted, in OpenMetrics.
+    pub created: bool,
 }
+
+/// Buckets of one histogram; each is a number for each route, method and class of codes.
+const MAX_BUCKETS: usize = 50;
 
 /// `health`.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +74,32 @@ pub(super) fn metrics(section: &file::Metrics) -> Result<Metrics, ConfigError> {
         compat: section.compat.is_some(),
         core_prefix: check("metrics.corePrefix", &section.core_prefix)?,
         max_series_per_family: section.max_series_per_family as usize,
+        buckets: buckets(&section.buckets)?,
+        created: section.created,
     })
+}
+
+fn buckets(given: &BTreeMap<String, Vec<f64>>) -> Result<BTreeMap<String, Vec<f64>>, ConfigError> {
+    for (family, bounds) in given {
+        let key = format!("metrics.buckets.{family}");
+        if !file::HISTOGRAMS.contains(&family.as_str()) {
+            let expected = format!("one of {}", file::HISTOGRAMS.join(", "));
+            return Err(ConfigError::wrong("metrics.buckets", family, &expected));
+        }
+        let is_whole = family.ends_with("_bytes");
+        let is_fine =
+            |bound: &f64| bound.is_finite() && *bound > 0.0 && (!is_whole || bound.fract() == 0.0);
+        let is_ascending = bounds.is_sorted_by(|one, next| one < next);
+        let fits = (1..=MAX_BUCKETS).contains(&bounds.len());
+        if !(fits && is_ascending && bounds.iter().all(is_fine)) {
+            let expected = match is_whole {
+                true => "1 to 50 whole numbers of bytes above 0, ascending",
+                false => "1 to 50 numbers of seconds above 0, ascending",
+            };
+            return Err(ConfigError::wrong(&key, format!("{bounds:?}"), expected));
+        }
+    }
+    Ok(given.clone())
 }
 
 pub(super) fn health(section: &file::Health) -> Result<Health, ConfigError> {

@@ -1,6 +1,16 @@
 //! `metrics` and `health`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+/// Histograms whose bounds can be set: of seconds, and of bytes.
+pub const HISTOGRAMS: [&str; 4] = [
+    "http_request_duration_seconds",
+    "http_request_ttfb_seconds",
+    "http_request_body_bytes",
+    "http_response_body_bytes",
+];
 
 /// Who may read `/metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +47,10 @@ section! {
         core_prefix: String = "starrocks_be".to_owned(),
         /// Series of one family; the rest is counted together as `overflow`.
         max_series_per_family: u32 = 2000,
+        /// Upper bounds of the buckets of histograms, by family; those of `HISTOGRAMS`.
+        buckets: BTreeMap<String, Vec<f64>> = BTreeMap::new(),
+        /// Say in OpenMetrics since when each series is counted.
+        created: bool = false,
     }
 }
 

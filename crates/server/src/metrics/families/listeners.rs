@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use core_listener::{DurationHistogram, ListenerStats, TlsAcceptor};
+use core_listener::{DurationHistogram, ListenerStats};
 use telemetry::Metrics;
 use telemetry::metrics::{Distribution, Family, Kind, MetricError, Samples, Unit};
 
@@ -41,6 +41,7 @@ pub(super) fn register(registry: &Metrics, sources: &Arc<Sources>) -> Result<(),
             },
         )?;
     }
+    register_queues(registry, sources)?;
     register_tls(registry, sources)?;
     register_http2(registry, sources)
 }
@@ -185,6 +186,27 @@ fn durations(
     }
 }
 
+fn register_queues(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), MetricError> {
+    let family = Family::new(
+        "http_requests_queued",
+        "Writes that wait for their turn; listeners of one kind share a queue",
+    )
+    .unit(Unit::Requests)
+    .group(GROUP)
+    .labels(&["listener"]);
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Gauge,
+        |sources, samples| {
+            for (listener, queue) in sources.queues() {
+                samples.push(&[listener], queue.waiting());
+            }
+        },
+    )
+}
+
 fn register_tls(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), MetricError> {
     let family = Family::new(
         "tls_certificate_expiry_timestamp_seconds",
@@ -199,7 +221,10 @@ fn register_tls(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), Metric
         family,
         Kind::Gauge,
         |sources, samples| {
-            let certificates = sources.tls.get().map(TlsAcceptor::certificates);
+            let certificates = sources
+                .certificates
+                .get()
+                .map(|certificates| certificates.in_use());
             // Two of one name, as of two kinds of keys: the first to end is what matters.
             let mut ends: BTreeMap<String, u64> = BTreeMap::new();
             for certificate in certificates.unwrap_or_default() {

@@ -5,12 +5,14 @@ mod live;
 mod process;
 mod storage;
 
-pub(super) use self::storage::TABLE_FAMILIES;
+pub(super) use self::storage::{MORE_TABLE_FAMILIES, TABLE_FAMILIES};
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use auth::Directory;
-use core_listener::{ListenerStats, ServerHandle, TlsAcceptor};
+use core_listener::{ListenerStats, ServerHandle};
+use http_chain::stages::WriteQueueGauge;
 use proto_mqtt::Broker;
 use proto_sse::Sse;
 use proto_ws::WebSockets;
@@ -22,6 +24,7 @@ use telemetry::metrics::{Family, Kind, MetricError, Samples};
 use tokio::runtime::RuntimeMetrics;
 
 use super::slow::Slow;
+use crate::certificates::Certificates;
 use crate::health::Health;
 
 /// What is asked. Each part may come later than the families; until then their numbers are 0 or absent.
@@ -36,8 +39,11 @@ pub struct Sources {
     pub(super) directory: OnceLock<Arc<Directory>>,
     pub(super) store: OnceLock<Arc<Store>>,
     pub(super) health: OnceLock<Arc<Health>>,
-    pub(super) tls: OnceLock<TlsAcceptor>,
+    pub(super) certificates: OnceLock<Arc<Certificates>>,
     pub(super) log: OnceLock<Box<dyn Fn() -> LogStatistics + Send + Sync>>,
+    queues: Mutex<Vec<(&'static str, WriteQueueGauge)>>,
+    /// Whether the configuration was understood when it was read last, and when that was.
+    reload: Mutex<(bool, SystemTime)>,
 }
 
 macro_rules! setters {
@@ -63,8 +69,11 @@ impl Sources {
             directory: OnceLock::new(),
             store: OnceLock::new(),
             health: OnceLock::new(),
-            tls: OnceLock::new(),
+            certificates: OnceLock::new(),
             log: OnceLock::new(),
+            queues: Mutex::default(),
+            // There is no server without one.
+            reload: Mutex::new((true, SystemTime::now())),
         }
     }
 
@@ -86,7 +95,7 @@ impl Sources {
         /// What probes are told.
         set_health: health = Arc<Health>,
         /// The certificates in use.
-        set_tls: tls = TlsAcceptor,
+        set_certificates: certificates = Arc<Certificates>,
         /// The counts of the log.
         set_log: log = Box<dyn Fn() -> LogStatistics + Send + Sync>,
     }
@@ -94,6 +103,27 @@ impl Sources {
     pub(super) fn add_runtime(&self, runtime: RuntimeMetrics) {
         let mut runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
         runtimes.push(runtime);
+    }
+
+    /// A queue of writes; `listener` is the label of the first of the listeners that share it.
+    pub fn add_queue(&self, listener: &'static str, gauge: WriteQueueGauge) {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.push((listener, gauge));
+    }
+
+    fn queues(&self) -> Vec<(&'static str, WriteQueueGauge)> {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.clone()
+    }
+
+    /// The configuration was read again, and was right or wrong.
+    pub fn config_reloaded(&self, is_right: bool) {
+        let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        *reload = (is_right, SystemTime::now());
+    }
+
+    fn reload(&self) -> (bool, SystemTime) {
+        *self.reload.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn runtimes(&self) -> Vec<RuntimeMetrics> {

@@ -1,6 +1,7 @@
 //! The process, its runtimes and its log (`metrics-and-health.md` §3.8).
 
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use telemetry::Metrics;
 use telemetry::logs::LogLevel;
@@ -174,6 +175,16 @@ fn register_runtime(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), Me
             );
         },
     )?;
+    let family = gauge(
+        "runtime_blocking_threads",
+        "Threads for files, passwords and scans that block",
+    );
+    registry.collect(family, Kind::Gauge, |samples| {
+        // The runtime counts them for those alone who build it with unstable features; their names are its own.
+        if let Some(threads) = procfs::threads_named("tokio-r") {
+            samples.push(&[], threads);
+        }
+    })?;
     let family = Family::new(
         "runtime_worker_busy_seconds_total",
         "Time that a worker was not waiting",
@@ -222,6 +233,34 @@ fn register_state(registry: &Metrics, sources: &Arc<Sources>) -> Result<(), Metr
                 .get()
                 .is_some_and(|health| health.is_draining());
             samples.push(&[], draining);
+        },
+    )?;
+    let family = Family::new(
+        "config_last_reload_success",
+        "1 if the configuration was right when it was read last",
+    )
+    .group("runtime");
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Gauge,
+        |sources, samples| samples.push(&[], sources.reload().0),
+    )?;
+    let family = Family::new(
+        "config_last_reload_timestamp_seconds",
+        "When the configuration was read last, since 1970",
+    )
+    .unit(Unit::Seconds)
+    .group("runtime");
+    collect(
+        registry,
+        sources,
+        family,
+        Kind::Gauge,
+        |sources, samples| {
+            let since = sources.reload().1.duration_since(UNIX_EPOCH);
+            samples.push(&[], since.unwrap_or_default().as_secs());
         },
     )?;
     let family = Family::new("component_status", "1 for the status that a component has")

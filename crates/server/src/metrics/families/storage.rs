@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use store::DatabaseStatistics;
+use store::{DatabaseStatistics, TableCounts};
 use telemetry::Metrics;
 use telemetry::metrics::{Distribution, Family, Kind, MetricError, Samples, Unit};
 
@@ -12,6 +12,9 @@ use crate::metrics::slow::Slow;
 
 /// Names of families that are written on request alone.
 pub(in crate::metrics) const TABLE_FAMILIES: [&str; 2] = ["table_records", "table_bytes"];
+/// Names of those that are written when everything is asked for.
+pub(in crate::metrics) const MORE_TABLE_FAMILIES: [&str; 2] =
+    ["table_read_total", "table_write_total"];
 
 type PerDatabase = (
     &'static str,
@@ -22,7 +25,7 @@ type PerDatabase = (
     fn(&DatabaseStatistics, &mut Samples),
 );
 
-const DATABASES: [PerDatabase; 12] = [
+const DATABASES: [PerDatabase; 14] = [
     (
         "storage_transactions_total",
         "Transactions by how they ended; retried ones were tried again alone",
@@ -73,6 +76,14 @@ const DATABASES: [PerDatabase; 12] = [
         |one, samples| samples.push(&[&one.database], one.expected_wait.as_secs_f64()),
     ),
     (
+        "storage_records_read_total",
+        "Records that were read by key or looked at by queries",
+        Unit::Rows,
+        Kind::Counter,
+        &["database"],
+        |one, samples| samples.push(&[&one.database], one.records_read),
+    ),
+    (
         "storage_records_written_total",
         "Records written by committed transactions",
         Unit::Rows,
@@ -87,6 +98,17 @@ const DATABASES: [PerDatabase; 12] = [
         Kind::Gauge,
         &["database"],
         |one, samples| samples.push(&[&one.database], one.open_snapshots),
+    ),
+    (
+        "storage_oldest_snapshot_seconds",
+        "For how long the oldest snapshot is held, which keeps the file from reusing pages; 0 if there is none",
+        Unit::Seconds,
+        Kind::Gauge,
+        &["database"],
+        |one, samples| {
+            let oldest = one.oldest_snapshot.unwrap_or_default();
+            samples.push(&[&one.database], oldest.as_secs_f64());
+        },
     ),
     (
         "storage_readers_used",
@@ -182,6 +204,36 @@ fn register_tables(registry: &Metrics, slow: &Arc<Slow>) -> Result<(), MetricErr
             samples.push(&[&name.database, &name.table], statistics.record_count);
         }
     })?;
+    let [read, written] = MORE_TABLE_FAMILIES;
+    type Count = fn(&TableCounts) -> u64;
+    let counted: [(_, _, Count); 2] = [
+        (
+            read,
+            "Records of a table that were read by key or looked at by queries",
+            |table| table.records_read,
+        ),
+        (
+            written,
+            "Committed changes of a table: records written or removed, messages",
+            |table| table.records_written,
+        ),
+    ];
+    for (name, help, count) in counted {
+        let counted = family(name, help, Unit::Rows);
+        collect(
+            registry,
+            slow,
+            counted,
+            Kind::Counter,
+            move |slow, samples| {
+                for one in &**slow.databases.load() {
+                    for table in &one.tables {
+                        samples.push(&[&one.database, &table.table], count(table));
+                    }
+                }
+            },
+        )?;
+    }
     let bytes = family(bytes, "Bytes of a table and its indexes", Unit::Bytes);
     collect(registry, slow, bytes, Kind::Gauge, |slow, samples| {
         for (name, statistics) in &*slow.tables() {

@@ -1,8 +1,9 @@
 //! The text formats of Prometheus 0.0.4 and OpenMetrics 1.0.0.
 
 use std::fmt::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::super::{FamilySnapshot, Kind, Number, Sample, SampleValue, Snapshot};
+use super::super::{Exemplar, FamilySnapshot, Kind, Number, Sample, SampleValue, Snapshot};
 use super::labels;
 
 /// Appends the Prometheus text format, every name behind `prefix`.
@@ -13,17 +14,25 @@ pub fn prometheus(snapshot: &Snapshot, prefix: &str, out: &mut String) {
         push(out, format_args!("# HELP {name} {}\n", Help(family.help)));
         push(out, format_args!("# TYPE {name} {kind}\n"));
         for sample in &family.samples {
-            write_sample(out, &name, family, sample);
+            write_sample(out, &name, family, sample, |_, _| {});
         }
     }
 }
 
-/// Appends the OpenMetrics text format, every name behind `prefix`.
+/// Appends the OpenMetrics text format, every name behind `prefix`, buckets with their exemplars.
+///
+/// With `created`, the time since which everything is counted, counters and histograms have a sample `_created` each.
 ///
 /// There a counter family is called by its name without `_total`, and a counter must have that suffix: one
 /// without is sent as of unknown type. So is one whose shorter name is that of another family, as
 /// `server_connections_total` beside the gauge `server_connections`: no family may be there twice.
-pub fn openmetrics(snapshot: &Snapshot, prefix: &str, out: &mut String) {
+pub fn openmetrics(
+    snapshot: &Snapshot,
+    prefix: &str,
+    created: Option<SystemTime>,
+    out: &mut String,
+) {
+    let created = created.map(seconds);
     for family in &snapshot.families {
         let name = format!("{prefix}{}", family.name);
         let is_taken = |base: &str| {
@@ -50,10 +59,30 @@ pub fn openmetrics(snapshot: &Snapshot, prefix: &str, out: &mut String) {
             format_args!("# HELP {base} {}\n", LabelValue(family.help)),
         );
         for sample in &family.samples {
-            write_sample(out, &name, family, sample);
+            write_sample(out, &name, family, sample, write_exemplar);
+            if let (Some(created), "counter" | "histogram") = (created, kind) {
+                let braced = Labels::new(family, sample).braced(None);
+                push(out, format_args!("{base}_created{braced} {created}\n"));
+            }
         }
     }
     out.push_str("# EOF\n");
+}
+
+/// Behind the number of a bucket.
+fn write_exemplar(out: &mut String, exemplar: &Exemplar) {
+    let Exemplar { trace, value, at } = exemplar;
+    let (value, at) = (Shown(Number::Float(*value)), seconds(*at));
+    push(
+        out,
+        format_args!(" # {{trace_id=\"{trace}\"}} {value} {at}"),
+    );
+}
+
+/// Since 1970.
+fn seconds(time: SystemTime) -> f64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as f64 / 1000.0
 }
 
 fn kind_word(kind: Kind) -> &'static str {
@@ -69,7 +98,13 @@ fn has_unit(name: &str, unit: &str) -> bool {
         .is_some_and(|rest| rest.ends_with('_'))
 }
 
-fn write_sample(out: &mut String, name: &str, family: &FamilySnapshot, sample: &Sample) {
+fn write_sample(
+    out: &mut String,
+    name: &str,
+    family: &FamilySnapshot,
+    sample: &Sample,
+    exemplar: impl Fn(&mut String, &Exemplar),
+) {
     let labels = Labels::new(family, sample);
     match &sample.value {
         SampleValue::Single(number) => {
@@ -80,9 +115,13 @@ fn write_sample(out: &mut String, name: &str, family: &FamilySnapshot, sample: &
         }
         SampleValue::Distribution(distribution) => {
             let bounds = distribution.bounds.iter().copied().chain([f64::INFINITY]);
-            for (bound, count) in bounds.zip(&distribution.cumulative) {
+            for (at, (bound, count)) in bounds.zip(&distribution.cumulative).enumerate() {
                 let braced = labels.braced(Some(bound));
-                push(out, format_args!("{name}_bucket{braced} {count}\n"));
+                push(out, format_args!("{name}_bucket{braced} {count}"));
+                if let Some(Some(one)) = distribution.exemplars.get(at) {
+                    exemplar(out, one);
+                }
+                out.push('\n');
             }
             let braced = labels.braced(None);
             let count = distribution.cumulative.last().unwrap_or(&0);
