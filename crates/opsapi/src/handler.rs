@@ -137,6 +137,16 @@ impl Operations {
         self
     }
 
+    /// All operations, each once, sorted by name.
+    pub fn operations(&self) -> Vec<&Operation> {
+        let own =
+            |(name, operation): (&&'static str, &'_ Arc<Operation>)| *name == operation.name();
+        let named = self.operations.iter().filter(|entry| own(*entry));
+        let mut all: Vec<&Operation> = named.map(|(_, operation)| &**operation).collect();
+        all.sort_by_key(|operation| operation.name());
+        all
+    }
+
     fn add(&mut self, operation: Operation) {
         let operation = Arc::new(operation);
         for name in operation.names() {

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Every [`Operation`] is a row of one table: name, aliases, the name that denials show, what the caller
-//! needs, and a function from a [`Call`] to a [`Reply`]. The operations on databases, tables, records,
-//! users and the system stand in this crate; a program adds its own with
+//! needs, and a function from a [`Call`] to a [`Reply`]. What an operation cannot do with the catalog
+//! alone it asks of the program, through traits such as [`Structure`], [`Configuration`] and
+//! [`Lifecycle`]. What takes long is one of the [`Jobs`]. A program adds operations of its own with
 //! [`Operations::with_operation`]. An operation that the specification names and this version does not
 //! have answers 501 with its name.
 //!

@@ -67,6 +67,7 @@ pub struct Operation {
     aliases: &'static [&'static str],
     shown_name: &'static str,
     need: Need,
+    is_available: bool,
     run: Box<Run>,
 }
 
@@ -82,6 +83,7 @@ impl Operation {
             aliases: &[],
             shown_name: name,
             need,
+            is_available: true,
             run: Box::new(move |call| Box::pin(run(call))),
         }
     }
@@ -109,6 +111,17 @@ impl Operation {
     pub fn shown_as(mut self, shown_name: &'static str) -> Self {
         self.shown_name = shown_name;
         self
+    }
+
+    /// Is known by name alone; it always answers 501.
+    pub(crate) fn unavailable(mut self) -> Self {
+        self.is_available = false;
+        self
+    }
+
+    /// Whether it does what it is called, rather than answer 501.
+    pub fn is_available(&self) -> bool {
+        self.is_available
     }
 
     /// The name.

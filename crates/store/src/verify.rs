@@ -194,11 +194,14 @@ impl Verifier<'_> {
         let entries = self.engine.blobs.get(self.txn, record_key)?;
         let entries = match entries.map(blob::decode) {
             Some(Ok(entries)) => entries,
-            Some(Err(error)) => return Ok(self.found.problem(format!("{name}: {error}"))),
+            Some(Err(error)) => {
+                self.found.problem(format!("{name}: {error}"));
+                return Ok(());
+            }
             None => {
-                return Ok(self
-                    .found
-                    .problem(format!("{name}: a record lacks its blobs")));
+                self.found
+                    .problem(format!("{name}: a record lacks its blobs"));
+                return Ok(());
             }
         };
         for entry in entries {
@@ -330,7 +333,7 @@ impl Verifier<'_> {
                 .and_then(|bytes| record::split(bytes).ok())
                 .map(|(header, _, _)| header);
             let agrees = match (entry.kind, header) {
-                (EventKind::Delete, header) => {
+                (EventKind::Delete | EventKind::Invalidate, header) => {
                     header.is_none_or(|header| header.local_time > read_time(time))
                 }
                 (_, Some(header)) => header.local_time >= read_time(time),

@@ -273,9 +273,11 @@ impl JobThread {
             .enable_all()
             .build()?;
         let (stop, stopped) = oneshot::channel();
+        // Before anybody can make a job of this process.
+        let started = row::now_millis();
         let work = async move {
             tokio::select! {
-                () = work(rows, waiting, running) => {}
+                () = work(rows, waiting, running, started) => {}
                 _ = stopped => {}
             }
         };
@@ -302,8 +304,12 @@ impl Drop for JobThread {
     }
 }
 
-async fn work(rows: Rows, mut waiting: mpsc::Receiver<BoxFuture<'static, ()>>, running: usize) {
-    let started = row::now_millis();
+async fn work(
+    rows: Rows,
+    mut waiting: mpsc::Receiver<BoxFuture<'static, ()>>,
+    running: usize,
+    started: i64,
+) {
     if let Err(error) = fail_interrupted(&rows.table, started).await {
         tracing::error!(target: "operations", %error, "interrupted jobs could not be marked");
     }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 use resource::{
-    Action, Catalog, Condition, Context, Error, Key, Query, Record, RecordStream, Resource,
+    Action, Catalog, Condition, Context, Error, Key, Query, Record, RecordStream, Resource, Select,
     SortKey, TableDefinition, Target, Value,
 };
 
 use crate::operations::condition::{self, ATTRIBUTE, VALUE};
 use crate::operations::definition;
-use crate::operations::selection::{self, GET_ATTRIBUTES, Selection, require_known};
+use crate::operations::selection::{self, GET_ATTRIBUTES, Selection, Wanted, require_known};
 use crate::operations::unavailable::not_available;
 use crate::parameters::{Check, Parameter};
 use crate::permission::TablePermission;
@@ -66,7 +66,7 @@ async fn search_by_id(catalog: Arc<dyn Catalog>, call: Call) -> Result<Reply, Fa
     let keys = ids.map(|ids| keys(&mut check, ids));
     let names = check.required_array(GET_ATTRIBUTES);
     let names = check.non_empty(GET_ATTRIBUTES, names);
-    let names = names.map(|names| selection::names(&mut check, names));
+    let names = names.map(|names| selection::wanted(&mut check, names));
     let required = table.zip(keys).zip(names);
     let ((table, keys), names) = check.finish_with(required)?;
     let search = Search::of(&*catalog, &call, &database, &table, Some(&names))?;
@@ -74,6 +74,7 @@ async fn search_by_id(catalog: Arc<dyn Catalog>, call: Call) -> Result<Reply, Fa
         .reply(by_keys(
             Arc::clone(&search.table),
             keys,
+            selection::for_table(Some(&names)),
             call.context.clone(),
         ))
         .await
@@ -95,18 +96,25 @@ fn keys(check: &mut Check<'_>, ids: &[Value]) -> Vec<Key> {
 }
 
 /// The records of `keys` in that order; those that do not exist leave no trace.
-fn by_keys(table: Arc<dyn Resource>, keys: Vec<Key>, context: Context) -> RecordStream {
-    let rest = keys.into_iter();
-    let batches = stream::try_unfold((table, rest, context), |(table, mut rest, context)| async {
+fn by_keys(
+    table: Arc<dyn Resource>,
+    keys: Vec<Key>,
+    select: Option<Select>,
+    context: Context,
+) -> RecordStream {
+    let start = (table, keys.into_iter(), select, context);
+    let batches = stream::try_unfold(start, |(table, mut rest, select, context)| async {
         let batch: Vec<Key> = rest.by_ref().take(KEYS_A_BATCH).collect();
         if batch.is_empty() {
             return Ok(None);
         }
         let mut records: Vec<Record> = Vec::with_capacity(batch.len());
         for key in batch {
-            records.extend(table.get(&Target::record(key), &context).await?);
+            let mut target = Target::record(key);
+            target.query.select.clone_from(&select);
+            records.extend(table.get(&target, &context).await?);
         }
-        Ok::<_, Error>(Some((records, (table, rest, context))))
+        Ok::<_, Error>(Some((records, (table, rest, select, context))))
     });
     Box::pin(batches)
 }
@@ -128,7 +136,7 @@ async fn search_by_value(catalog: Arc<dyn Catalog>, call: Call) -> Result<Reply,
     let is_descending = check.flag(DESC).unwrap_or(false);
     let required = table.zip(attribute).zip(value);
     let ((table, attribute), value) = check.finish_with(required)?;
-    let search = Search::of(&*catalog, &call, &database, &table, shape.names.as_deref())?;
+    let search = Search::of(&*catalog, &call, &database, &table, shape.wanted.as_deref())?;
     let condition = condition::by_value(attribute, value);
     if condition.is_some() {
         search.require_attributes(&[attribute])?;
@@ -152,7 +160,7 @@ async fn search_by_conditions(catalog: Arc<dyn Catalog>, call: Call) -> Result<R
     let condition = condition::group(&mut check);
     let shape = Shape::of(&mut check, &call);
     let (table, condition) = check.finish_with(table.zip(condition))?;
-    let search = Search::of(&*catalog, &call, &database, &table, shape.names.as_deref())?;
+    let search = Search::of(&*catalog, &call, &database, &table, shape.wanted.as_deref())?;
     let mut compared = Vec::new();
     condition::compared(&condition, &mut compared);
     search.require_paths(&compared)?;
@@ -161,19 +169,19 @@ async fn search_by_conditions(catalog: Arc<dyn Catalog>, call: Call) -> Result<R
 }
 
 /// What both searches by content say about their result.
-struct Shape<'a> {
-    names: Option<Vec<&'a str>>,
+struct Shape {
+    wanted: Option<Vec<Wanted>>,
     sort: Vec<SortKey>,
     offset: u64,
     limit: Option<u64>,
 }
 
-impl<'a> Shape<'a> {
-    fn of(check: &mut Check<'a>, call: &'a Call) -> Self {
+impl Shape {
+    fn of(check: &mut Check<'_>, call: &Call) -> Self {
         let names = check.array(GET_ATTRIBUTES);
         let names = check.non_empty(GET_ATTRIBUTES, names);
         Self {
-            names: names.map(|names| selection::names(check, names)),
+            wanted: names.map(|names| selection::wanted(check, names)),
             sort: condition::sort(check, &call.parameters),
             offset: check.integer(OFFSET, 0).unwrap_or(0),
             limit: check.integer(LIMIT, 1),
@@ -195,13 +203,13 @@ impl<'a> Search<'a> {
         call: &Call,
         database: &'a str,
         table: &'a str,
-        names: Option<&[&str]>,
+        wanted: Option<&[Wanted]>,
     ) -> Result<Self, Failure> {
         let user = call.user()?;
         let permission = TablePermission::require(user, database, table, &[Action::Read])?;
         let table = catalog.table(database, table)?;
         let definition = definition(&*table)?;
-        let selection = Selection::new(names, &definition, &permission)?;
+        let selection = Selection::new(wanted, &definition, &permission)?;
         Ok(Self {
             table,
             definition,
@@ -226,12 +234,12 @@ impl<'a> Search<'a> {
         require_known(&self.definition, single.filter_map(|path| first_step(path)))
     }
 
-    fn query(&self, condition: Option<Condition>, shape: &Shape<'_>) -> Result<Query, Failure> {
+    fn query(&self, condition: Option<Condition>, shape: &Shape) -> Result<Query, Failure> {
         let sorted: Vec<&[String]> = shape.sort.iter().map(|key| &*key.attribute).collect();
         self.require_paths(&sorted)?;
         Ok(Query {
             condition,
-            select: None,
+            select: selection::for_table(shape.wanted.as_deref()),
             sort: shape.sort.clone(),
             offset: shape.offset,
             limit: shape.limit,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use content::Projection;
-use resource::{Action, Body, Map, Record, Select, SelectItem, TableDefinition, Value};
+use resource::{Action, Body, Map, Query, Record, Select, SelectItem, TableDefinition, Value};
 
 use crate::Failure;
 use crate::parameters::{Check, Parameter};
@@ -52,32 +52,115 @@ impl Selected {
     }
 }
 
-/// The names in a list of attributes.
-///
-/// # Errors
-///
-/// 400 for elements that are no names; forms that are not built yet are named.
-pub(super) fn names<'a>(check: &mut Check<'_>, list: &'a [Value]) -> Vec<&'a str> {
-    let mut names = Vec::with_capacity(list.len());
-    for (index, item) in list.iter().enumerate() {
+/// One element of a list of attributes.
+#[derive(Debug)]
+pub(super) struct Wanted(SelectItem);
+
+impl Wanted {
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Whether it must be in the table's list of attributes: a plain name, and not a fact about the record.
+    fn is_checked(&self) -> bool {
+        self.0.nested.is_none() && self.is_attribute()
+    }
+
+    fn is_attribute(&self) -> bool {
+        self.name() != "*" && !self.name().starts_with('$')
+    }
+}
+
+/// The elements of a list of attributes: names, paths as arrays of names, and objects `{name, select}`, which
+/// ask for something within an attribute or within related records. Paths that begin alike are one.
+pub(super) fn wanted(check: &mut Check<'_>, list: &[Value]) -> Vec<Wanted> {
+    let items = items(check, list, "get_attributes");
+    items.into_iter().map(Wanted).collect()
+}
+
+fn items(check: &mut Check<'_>, list: &[Value], shown: &str) -> Vec<SelectItem> {
+    let mut items: Vec<SelectItem> = Vec::with_capacity(list.len());
+    for (index, element) in list.iter().enumerate() {
+        let shown = format!("{shown}[{index}]");
+        let item = match element {
+            Value::String(name) => Some(SelectItem::named(name)),
+            Value::Array(path) => by_path(path),
+            Value::Map(object) => nested(check, object, &shown),
+            _ => None,
+        };
         match item {
-            Value::String(name) => names.push(name.as_str()),
-            Value::Array(_) => check.complain(format!(
-                "'get_attributes[{index}]': a path is not supported yet"
+            Some(item) => add(&mut items, item),
+            None => check.complain(format!(
+                "'{shown}' must be a string, an array of strings or an object with a name"
             )),
-            Value::Map(_) => check.complain(format!(
-                "'get_attributes[{index}]': a nested select is not supported yet"
-            )),
-            _ => check.complain(format!("'get_attributes[{index}]' must be a string")),
         }
     }
-    names
+    items
+}
+
+/// Adds an item; what is asked for within the same attribute is asked for together.
+fn add(items: &mut Vec<SelectItem>, item: SelectItem) {
+    let earlier = items.iter_mut().find(|earlier| earlier.name == item.name);
+    let (Some(earlier), Some(more)) = (earlier, &item.nested) else {
+        items.push(item);
+        return;
+    };
+    let inner = earlier
+        .nested
+        .as_mut()
+        .and_then(|query| query.select.as_mut());
+    if let (Some(Select::Object(inner)), Some(Select::Object(more))) = (inner, &more.select) {
+        for item in more {
+            add(inner, item.clone());
+        }
+    }
+}
+
+fn by_path(path: &[Value]) -> Option<SelectItem> {
+    let (first, rest) = path.split_first()?;
+    let name = first.as_str()?;
+    Some(match rest {
+        [] => SelectItem::named(name),
+        rest => within(name, vec![by_path(rest)?]),
+    })
+}
+
+fn nested(check: &mut Check<'_>, object: &Map, shown: &str) -> Option<SelectItem> {
+    let name = object.get("name").and_then(Value::as_str)?;
+    match object.get("select") {
+        None | Some(Value::Null) => Some(SelectItem::named(name)),
+        Some(Value::Array(list)) => {
+            let items = items(check, list, &format!("{shown}.select"));
+            Some(within(name, items))
+        }
+        Some(_) => {
+            check.complain(format!("'{shown}.select' must be an array"));
+            Some(SelectItem::named(name))
+        }
+    }
+}
+
+fn within(name: &str, items: Vec<SelectItem>) -> SelectItem {
+    SelectItem {
+        name: name.to_owned(),
+        nested: Some(Box::new(Query {
+            select: Some(Select::Object(items)),
+            ..Query::default()
+        })),
+    }
+}
+
+/// What the table itself has to do for a selection: whatever is asked for within an attribute.
+pub(super) fn for_table(wanted: Option<&[Wanted]>) -> Option<Select> {
+    let wanted = wanted?;
+    let has_nested = wanted.iter().any(|wanted| wanted.0.nested.is_some());
+    has_nested.then(|| Select::Object(wanted.iter().map(|wanted| wanted.0.clone()).collect()))
 }
 
 impl Selection {
     /// Checks the names against the table and the role of the caller. `None` is the whole record.
     pub(super) fn new(
-        names: Option<&[&str]>,
+        wanted: Option<&[Wanted]>,
         definition: &TableDefinition,
         permission: &TablePermission<'_>,
     ) -> Result<Self, Failure> {
@@ -88,19 +171,25 @@ impl Selection {
                 .iter()
                 .map(|attribute| attribute.name.as_str())
         };
-        let selects_all = names.is_none_or(|names| names.first() == Some(&"*"));
+        let selects_all =
+            wanted.is_none_or(|wanted| wanted.first().is_some_and(|first| first.name() == "*"));
         if selects_all && !all().any(reads) {
             return Err(permission.nothing_readable());
         }
-        let selected: Result<Vec<_>, _> = match names {
+        let selected: Result<Vec<_>, _> = match wanted {
             None => return Ok(Self::Whole),
-            Some(["*", ..]) if definition.schema_defined => return Ok(Self::Whole),
-            Some(["*", ..]) => all().filter(|name| reads(name)).map(Selected::of).collect(),
-            Some(names) => {
-                let attributes = || names.iter().copied().filter(|name| is_attribute(name));
-                permission.require_attributes(definition, attributes(), &[Action::Read])?;
-                require_known(definition, attributes())?;
-                names.iter().map(|name| Selected::of(name)).collect()
+            Some(_) if selects_all && definition.schema_defined => return Ok(Self::Whole),
+            Some(_) if selects_all => all().filter(|name| reads(name)).map(Selected::of).collect(),
+            Some(wanted) => {
+                let attributes = wanted.iter().filter(|wanted| wanted.is_attribute());
+                let names = attributes.map(Wanted::name);
+                permission.require_attributes(definition, names, &[Action::Read])?;
+                let checked = wanted.iter().filter(|wanted| wanted.is_checked());
+                require_known(definition, checked.map(Wanted::name))?;
+                wanted
+                    .iter()
+                    .map(|wanted| Selected::of(wanted.name()))
+                    .collect()
             }
         };
         Ok(Self::Attributes(selected?))
@@ -131,11 +220,6 @@ impl Selection {
             }
         }
     }
-}
-
-/// Whether a name means an attribute: not all of them, and not a fact about the record.
-fn is_attribute(name: &str) -> bool {
-    name != "*" && !name.starts_with('$')
 }
 
 /// Refuses names that are not in the table's list of attributes, all at once.

@@ -145,7 +145,7 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 fn unavailable(name: &'static str, need: Need) -> Operation {
-    Operation::new(name, need, move |_| async move { Err(not_available(name)) })
+    Operation::new(name, need, move |_| async move { Err(not_available(name)) }).unavailable()
 }
 
 /// The answer of an operation that is not there.

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::backup::Copies;
 use crate::memory::MemoryCatalog;
+use crate::reference::Row;
 use crate::services::{Files, Past, Process, log_directory, settings};
 
 pub(crate) struct Fixture {
@@ -20,6 +21,8 @@ pub(crate) struct Fixture {
     pub(crate) process: Arc<Process>,
     pub(crate) components: TempDir,
     pub(crate) backups: TempDir,
+    /// The table of operations.
+    pub(crate) rows: Vec<Row>,
 }
 
 /// `inventory.Item` is declared, `data.Dog` is dynamic, `empty` has no tables.
@@ -103,6 +106,14 @@ impl Fixture {
             .with_backups(Arc::new(Copies), backups.path().to_owned(), &jobs)
             .with_components(component_limits, Arc::clone(&lifecycle))
             .with_lifecycle(lifecycle, &jobs);
+        let rows = operations.operations().into_iter().map(|operation| Row {
+            name: operation.name(),
+            aliases: operation.names().skip(1).collect(),
+            shown: operation.shown_name(),
+            need: operation.need(),
+            is_available: operation.is_available(),
+        });
+        let rows = rows.collect();
         let chain = Chain::new([("operations", Stage::handler(operations))]);
         let fixture = Self {
             chain,
@@ -110,6 +121,7 @@ impl Fixture {
             process,
             components,
             backups,
+            rows,
         };
         for request in DATA {
             let (status, body) = fixture.ask(&admin(), request).await;

@@ -8,6 +8,7 @@ mod jobs;
 mod memory;
 mod permission;
 mod read;
+mod reference;
 mod services;
 mod structure;
 mod system;

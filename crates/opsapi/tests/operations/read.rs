@@ -76,9 +76,11 @@ async fn search_by_id_and_its_messages() {
             "unknown attribute 'a'",
         ),
         (
-            r#", "table": "Dog", "ids": [1], "get_attributes": [["owner", "name"], {"name": "x"}]"#,
+            r#", "table": "Dog", "ids": [1], "get_attributes": [7, [], {"name": "x", "select": 1}]"#,
             400,
-            "'get_attributes[0]': a path is not supported yet. 'get_attributes[1]': a nested select is not supported yet",
+            "'get_attributes[0]' must be a string, an array of strings or an object with a name. \
+             'get_attributes[1]' must be a string, an array of strings or an object with a name. \
+             'get_attributes[2].select' must be an array",
         ),
         (
             r#", "table": "x", "ids": [1], "get_attributes": ["*"]"#,

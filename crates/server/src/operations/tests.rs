@@ -299,3 +299,44 @@ async fn s12_the_log_of_changes_is_read_and_shortened() {
     let verified = server.store.verify("data").await.unwrap();
     assert_eq!(verified.problems, Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn s6_paths_and_nested_selects_reach_into_related_records() {
+    let server = Server::new().await;
+    let schema = "
+        type Vendor @table(database: \"shop\") { id: ID @primaryKey, name: String, city: String }
+        type Item @table(database: \"shop\") {
+            id: ID @primaryKey, sku: String, vendorId: ID @indexed,
+            vendor: Vendor @relationship(from: vendorId) }";
+    let schema = store::schema::parse(schema, "shop.graphql").unwrap();
+    server.store.ensure(schema.tables).await.unwrap();
+    for request in [
+        r#"{"operation": "insert", "database": "shop", "table": "Vendor", "records": [{"id": "v", "name": "Acme", "city": "Bonn"}]}"#,
+        r#"{"operation": "insert", "database": "shop", "table": "Item", "records": [{"id": "i", "sku": "S", "vendorId": "v"}]}"#,
+    ] {
+        server.done(request).await;
+    }
+    for (attributes, expected) in [
+        (
+            r#"["sku", {"name": "vendor", "select": ["name"]}]"#,
+            r#"[{"sku":"S","vendor":{"name":"Acme"}}]"#,
+        ),
+        (
+            r#"["id", ["vendor", "name"], ["vendor", "city"]]"#,
+            r#"[{"id":"i","vendor":{"name":"Acme","city":"Bonn"}}]"#,
+        ),
+    ] {
+        for search in [
+            r#""operation": "search_by_id", "ids": ["i"]"#,
+            r#""operation": "search_by_value", "attribute": "sku", "value": "S""#,
+            r#""operation": "search_by_conditions", "conditions": [{"attribute": ["vendor", "name"], "comparator": "equals", "value": "Acme"}]"#,
+        ] {
+            let request = format!(
+                r#"{{{search}, "database": "shop", "table": "Item", "get_attributes": {attributes}}}"#
+            );
+            let (status, found) = server.ask(&request).await;
+            let found = String::from_utf8(json::to_vec(&found)).unwrap();
+            assert_eq!((status, found.as_str()), (200, expected), "{request}");
+        }
+    }
+}
