@@ -2,6 +2,7 @@
 
 mod backups;
 mod configuration;
+mod history;
 mod lifecycle;
 mod logs;
 mod structure;
@@ -19,6 +20,7 @@ pub(crate) use self::logs::remember as remember_log;
 
 use self::backups::StoreBackups;
 use self::configuration::ConfigurationFile;
+use self::history::StoreHistory;
 use self::lifecycle::Process;
 use self::logs::ProcessLog;
 use self::structure::StoreStructure;
@@ -55,6 +57,7 @@ pub(crate) fn handler(parts: &Parts<'_>) -> anyhow::Result<Operations> {
         .with_directory(Arc::clone(&parts.directory))
         .with_jobs(&jobs, &BulkLimits::default())
         .with_structure(Arc::new(StoreStructure::new(&parts.store)))
+        .with_history(Arc::new(StoreHistory(Arc::clone(&parts.store))), &jobs)
         .with_logs(Arc::new(ProcessLog))
         .with_configuration(configuration)
         .with_components(components, Arc::clone(&process))

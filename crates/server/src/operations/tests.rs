@@ -12,6 +12,7 @@ use store::{Store, StoreConfig};
 use tempfile::TempDir;
 
 use super::backups::StoreBackups;
+use super::history::StoreHistory;
 use super::structure::StoreStructure;
 
 struct Server {
@@ -38,6 +39,7 @@ impl Server {
             .with_directory(directory.unwrap())
             .with_jobs(&jobs, &BulkLimits::default())
             .with_structure(Arc::new(StoreStructure::new(&store)))
+            .with_history(Arc::new(StoreHistory(Arc::clone(&store))), &jobs)
             .with_backups(
                 Arc::new(StoreBackups(Arc::clone(&store))),
                 root.path().join("backup"),
@@ -248,6 +250,54 @@ async fn s20_a_backup_is_verified_and_can_be_opened() {
     std::fs::write(&file, bytes).unwrap();
     let row = server.job(&verify).await;
     assert_eq!(row.get("status"), Some(&Value::from("ERROR")), "{row:?}");
+}
+
+#[tokio::test]
+async fn s12_the_log_of_changes_is_read_and_shortened() {
+    let server = Server::new().await;
+    server.done(DOGS).await;
+    server.done(&DOGS.replace("Dog", "Cat")).await;
+    for request in [
+        r#"{"operation": "insert", "table": "Dog", "records": [{"id": 1, "name": "Rex"}, {"id": 2, "name": "Max"}]}"#,
+        r#"{"operation": "insert", "table": "Cat", "records": [{"id": 1}]}"#,
+        r#"{"operation": "update", "table": "Dog", "records": [{"id": 1, "name": "Rexy"}]}"#,
+        r#"{"operation": "delete", "table": "Dog", "ids": [2]}"#,
+    ] {
+        server.done(request).await;
+    }
+    let read = r#"{"operation": "read_audit_log", "table": "Dog"}"#;
+    let rows = server.done(read).await;
+    let rows = rows.get("rows").and_then(Value::as_array).unwrap();
+    let member = |row: usize, name: &str| rows[row].as_map().unwrap().get(name).unwrap().clone();
+    let names: Vec<_> = (0..3).map(|row| member(row, "operation")).collect();
+    assert_eq!(names, ["insert", "update", "delete"].map(Value::from));
+    assert_eq!(rows.len(), 3);
+    assert_eq!(member(0, "user_name"), Value::from("admin"));
+    assert_eq!(
+        member(0, "hash_values"),
+        Value::Array(vec![Value::Int(1), Value::Int(2)])
+    );
+    let by_key = r#"{"operation": "read_audit_log", "table": "Dog", "search_type": "hash_value", "search_values": [2]}"#;
+    let of_two = server.done(by_key).await;
+    assert_eq!(of_two.get("2").and_then(Value::as_array).unwrap().len(), 2);
+    let second = member(1, "timestamp").as_f64().unwrap();
+    let since =
+        format!(r#"{{"operation": "read_transaction_log", "table": "Dog", "from": {second}}}"#);
+    let rows = server.done(&since).await;
+    assert_eq!(rows.get("rows").and_then(Value::as_array).unwrap().len(), 2);
+
+    let delete = format!(
+        r#"{{"operation": "delete_audit_logs_before", "table": "Dog", "timestamp": {second}}}"#
+    );
+    let row = server.job(&delete).await;
+    let result = row.get("result").and_then(Value::as_map).unwrap();
+    assert_eq!(result.get("entries_deleted"), Some(&Value::Int(2)));
+    let rows = server.done(read).await;
+    assert_eq!(rows.get("rows").and_then(Value::as_array).unwrap().len(), 2);
+    let cats = server.done(&read.replace("Dog", "Cat")).await;
+    assert_eq!(cats.get("rows").and_then(Value::as_array).unwrap().len(), 1);
+    let verified = server.store.verify("data").await.unwrap();
+    assert_eq!(verified.problems, Vec::<String>::new());
 }
 
 #[tokio::test]
