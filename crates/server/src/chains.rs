@@ -266,6 +266,19 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
             "sse",
             Stage::handler(Answered::by(Answerer::Resource, sse)),
         );
+        let openapi = rest::openapi::OpenApi::new(
+            Arc::clone(&parts.registry),
+            rest::openapi::OpenApiConfig {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                ..rest::openapi::OpenApiConfig::default()
+            },
+        );
+        chains.last(Ports::application(), "openapi", Stage::handler(openapi));
+        let graphql = rest::graphql::GraphQl::new(
+            Arc::clone(&parts.registry),
+            rest::graphql::GraphQlConfig::default(),
+        );
+        chains.last(Ports::application(), "graphql", Stage::handler(graphql));
         let rest = rest::Rest::new(
             Arc::clone(&parts.registry),
             rest::RestConfig {
