@@ -179,7 +179,9 @@ fn a_changed_log_level_is_used_without_a_restart_and_a_mistake_leaves_it_as_it_w
     let text = || std::fs::read_to_string(&log).unwrap_or_default();
     write("logging:\n  level: info\n");
     eventually("the line about the change", || {
-        text().contains("as the changed configuration says").then_some(())
+        text()
+            .contains("as the changed configuration says")
+            .then_some(())
     });
     write("logging:\n  level: loud\n");
     eventually("the complaint", || {

@@ -15,7 +15,7 @@ struct Tool {
 }
 
 /// What the tests call. None of it is needed to build or to run Motet.
-const TEST_TOOLS: [Tool; 5] = [
+const TEST_TOOLS: [Tool; 7] = [
     Tool {
         program: "curl",
         package: "curl",
@@ -35,6 +35,14 @@ const TEST_TOOLS: [Tool; 5] = [
     Tool {
         program: "promtool",
         package: "prometheus",
+    },
+    Tool {
+        program: "h2load",
+        package: "nghttp2-client",
+    },
+    Tool {
+        program: "openssl",
+        package: "openssl",
     },
 ];
 
@@ -130,9 +138,10 @@ mod tests {
         assert_eq!(
             instructions(&absent),
             "the tests call programs that are not installed: mosquitto_pub (package mosquitto-clients), \
-             mosquitto_sub (package mosquitto-clients), chromium (package chromium), promtool (package prometheus). \
+             mosquitto_sub (package mosquitto-clients), chromium (package chromium), promtool (package prometheus), \
+             h2load (package nghttp2-client), openssl (package openssl). \
              On a Debian system: sudo apt-get update && sudo apt-get install --no-install-recommends \
-             mosquitto-clients chromium prometheus"
+             mosquitto-clients chromium prometheus nghttp2-client openssl"
         );
     }
 

@@ -1,7 +1,8 @@
 //! Many connections that want little, and one that wants to be served.
 //!
-//! Both tests compare two measurements of one run: a healthy client alone, and beside the crowd. The large one
-//! is for a quiet machine: `cargo test --release -p core-listener --test load -- --ignored`.
+//! Two measurements of one run are compared: a healthy client alone, and beside the crowd. The whole crowd, 10,000 idle
+//! and 500 slow connections, is for a quiet machine:
+//! `MOTET_TEST_WHOLE_CROWD=1 cargo test --release -p core-listener --test load`.
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read};
@@ -66,7 +67,7 @@ impl Drop for ServerProcess {
 const ADDRESS: &str = "listening on ";
 
 #[test]
-#[ignore = "the server of the tests below, which start it"]
+#[ignore = "run by another test: the server of those below"]
 fn serve() {
     raise_file_limit();
     let server = start();
@@ -192,23 +193,29 @@ async fn compare(crowd: Crowd, allowed: impl Fn(Duration) -> Duration) {
     thread.join().unwrap();
 }
 
+/// The whole crowd of the requirement, for a quiet machine; otherwise a small one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever runs the tests says how quiet the machine is"
+)]
+fn is_whole_crowd_wanted() -> bool {
+    std::env::var_os("MOTET_TEST_WHOLE_CROWD").is_some()
+}
+
 #[tokio::test]
 async fn a_healthy_client_does_not_suffer_from_idle_and_slow_ones() {
+    if is_whole_crowd_wanted() {
+        raise_file_limit();
+        let crowd = Crowd {
+            idle: 10_000,
+            slow: 500,
+        };
+        return compare(crowd, |alone| 2 * alone).await;
+    }
     let crowd = Crowd {
         idle: 400,
         slow: 40,
     };
     // Other tests run at the same time; what must not be is waiting for the crowd.
     compare(crowd, |alone| 2 * alone + Duration::from_millis(20)).await;
-}
-
-#[tokio::test]
-#[ignore = "needs 11,000 file descriptors in each process and a quiet machine"]
-async fn a_healthy_client_has_twice_its_p99_at_most_beside_ten_thousand_idle_and_500_slow_ones() {
-    raise_file_limit();
-    let crowd = Crowd {
-        idle: 10_000,
-        slow: 500,
-    };
-    compare(crowd, |alone| 2 * alone).await;
 }

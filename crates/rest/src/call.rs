@@ -267,7 +267,12 @@ impl Call {
 
     /// The type of a form with files.
     fn multipart(&self) -> Outcome<Option<MediaType>> {
-        let media_type = self.content_type()?.and_then(MediaType::parse);
+        const MULTIPART: &str = "multipart/";
+        let content_type = self.content_type()?.filter(|content_type| {
+            let start = content_type.get(..MULTIPART.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(MULTIPART))
+        });
+        let media_type = content_type.and_then(MediaType::parse);
         Ok(media_type.filter(|media_type| media_type.essence() == "multipart/form-data"))
     }
 

@@ -1,9 +1,11 @@
 //! Settings of the REST interface.
 
+use std::fmt;
 use std::sync::Arc;
 
 use content::ContentTypes;
 use content::multipart::FormLimits;
+use resource::Catalog;
 
 /// What the body of an error looks like (`rest.errorFormat`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -16,7 +18,7 @@ pub enum ErrorFormat {
 }
 
 /// Settings of [`Rest`](crate::Rest).
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RestConfig {
     /// The formats of bodies. Default: [`ContentTypes::standard`].
     pub types: Arc<ContentTypes>,
@@ -38,6 +40,10 @@ pub struct RestConfig {
     /// (`rest.inlineActiveContent`). Such content runs scripts with the rights of this origin, so the
     /// default is no.
     pub inline_active_content: bool,
+    /// Where descriptions of tables get their sizes from. Default: nowhere, so that they have none.
+    pub catalog: Option<Arc<dyn Catalog>>,
+    /// Put the number of records into descriptions (`rest.includeExpensiveRecordCountEstimates`). Default: no.
+    pub include_record_counts: bool,
 }
 
 impl Default for RestConfig {
@@ -52,6 +58,25 @@ impl Default for RestConfig {
             put_created: false,
             allow_delete_all: false,
             inline_active_content: false,
+            catalog: None,
+            include_record_counts: false,
         }
+    }
+}
+
+impl fmt::Debug for RestConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RestConfig")
+            .field("types", &self.types)
+            .field("max_body_bytes", &self.max_body_bytes)
+            .field("form_limits", &self.form_limits)
+            .field("error_format", &self.error_format)
+            .field("last_modified", &self.last_modified)
+            .field("strict_delete", &self.strict_delete)
+            .field("put_created", &self.put_created)
+            .field("allow_delete_all", &self.allow_delete_all)
+            .field("inline_active_content", &self.inline_active_content)
+            .field("include_record_counts", &self.include_record_counts)
+            .finish_non_exhaustive()
     }
 }

@@ -6,10 +6,9 @@ use resource::{Action, Attribute, AttributeType, Map, Relation, TableDefinition,
 use crate::call::{Call, Outcome};
 
 impl Call {
-    /// What GET of the resource itself answers: its name and the attributes that the caller may read.
-    ///
-    /// Sizes are not part of it: a resource does not know its own.
-    pub(crate) fn describe(&self) -> Outcome {
+    /// What GET of the resource itself answers: its name, the attributes that the caller may read, and its
+    /// sizes where they are known.
+    pub(crate) async fn describe(&self) -> Outcome {
         self.authorize(&[Action::Read])?;
         let mut description = Map::from_iter([
             ("records", Value::from("./")),
@@ -17,6 +16,7 @@ impl Call {
         ]);
         if let Some(table) = &self.table {
             description.insert("database", table.database.as_str());
+            self.add_sizes(table, &mut description).await?;
             let attributes: Vec<Value> = table
                 .attributes
                 .iter()
@@ -31,6 +31,26 @@ impl Call {
             response.headers_mut().insert(header::LINK, link);
         }
         Ok(response)
+    }
+
+    /// A resource does not know its own size; the catalog does.
+    async fn add_sizes(&self, table: &TableDefinition, description: &mut Map) -> Outcome<()> {
+        let config = &self.shared.config;
+        let Some(catalog) = &config.catalog else {
+            return Ok(());
+        };
+        let sizes = catalog
+            .statistics(&table.database, &table.table, false)
+            .await?;
+        description.insert("auditSize", sizes.audit_bytes);
+        if config.include_record_counts {
+            description.insert("recordCount", sizes.record_count);
+            if let Some((low, high)) = sizes.estimated_range {
+                let range = vec![Value::from(low), Value::from(high)];
+                description.insert("estimatedRecordRange", range);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -10,9 +10,10 @@
 //! response ◀─ problem, or content in the negotiated type ◀─ conditional ◀┘
 //! ```
 //!
-//! [`query`] is the query language of URLs, usable by itself. Rule ids in comments and names of tests
+//! [`openapi`] describes all exports in one document, and [`graphql`] answers queries over them; both are
+//! handlers of their own, which stand before [`Rest`]. [`query`] is the query language of URLs, usable by itself. Rule ids in comments and names of tests
 //! (`G1`, `U2`, `D4`, …) are those of the REST specification of this project; RFC 9110 is behind the
-//! methods, statuses and conditional requests, RFC 9457 behind error bodies.
+//! methods, statuses and conditional requests, RFC 4918 behind COPY and MOVE, RFC 9457 behind error bodies.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -27,7 +28,8 @@
 //!
 //! Not here: media types (`content`), event streams and WebSockets (`proto-sse`, `proto-ws`), which look
 //! like GET and stand before this handler, storage, authentication (`http_chain::auth`).
-//! Not built yet, and refused by name: `group-by`, `$distance`, `not_…` operators.
+//! Not built yet, and refused by name: `group-by`, `$distance`, `not_…` operators, COPY and MOVE to another
+//! resource.
 #![forbid(unsafe_code)]
 
 mod address;

@@ -16,7 +16,7 @@ use crate::{query, range, raw};
 impl Call {
     pub(crate) async fn read(&mut self, address: &Address) -> Outcome {
         match &address.place {
-            Place::Resource => self.describe(),
+            Place::Resource => self.describe().await,
             Place::Record(key) => self.read_record(key, address).await,
             Place::Collection => self.read_collection(None, self.query()?).await,
             Place::SubCollection(prefix) => {

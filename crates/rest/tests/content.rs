@@ -628,6 +628,37 @@ async fn c17_a_collection_is_read_no_faster_than_it_is_sent() {
 }
 
 #[tokio::test]
+async fn c17_no_format_reads_ahead_of_its_client() {
+    for accept in [
+        "application/json",
+        "application/cbor",
+        "application/msgpack",
+        "application/x-ndjson",
+        "text/yaml",
+        "text/csv",
+        "text/plain",
+    ] {
+        let mut table = Table::books();
+        table.batch = 10;
+        table.fill(numbered(5000));
+        let streamed = std::sync::Arc::clone(&table.streamed);
+        let service = Service::new();
+        service.export("Many", std::sync::Arc::new(table));
+        let call = Call::new("GET", "/Many/").accept(accept);
+        let mut body = service.begin(call).await.into_body();
+        body.frame().await.unwrap().unwrap();
+        let ahead = streamed.load(Ordering::Relaxed);
+        assert!(ahead <= 200, "{accept}: {ahead}");
+        let mut largest = 0;
+        while let Some(frame) = body.frame().await {
+            largest = largest.max(frame.unwrap().into_data().unwrap().len());
+        }
+        assert!(largest < 128 * 1024, "{accept}: {largest}");
+        assert_eq!(streamed.load(Ordering::Relaxed), 5000, "{accept}");
+    }
+}
+
+#[tokio::test]
 async fn a_collection_that_breaks_off_says_so() {
     let mut table = Table::books();
     table.fill(numbered(10));

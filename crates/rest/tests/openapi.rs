@@ -119,7 +119,19 @@ fn a4_schemas_of_records() {
     let schemas = at(&document, &["components", "schemas"]);
     assert_eq!(
         names(schemas),
-        ["Problem", "Dog", "Address", "Owner", "api_Dog.2"]
+        [
+            "Problem",
+            "Dog",
+            "Dog.new",
+            "Dog.content",
+            "Address",
+            "Owner",
+            "Owner.new",
+            "Owner.content",
+            "api_Dog.2",
+            "api_Dog.2.new",
+            "api_Dog.2.content",
+        ]
     );
     let property = |name: &str| shown(at(schemas, &["Dog", "properties", name]));
     assert_eq!(property("name"), r#"{"type":["string","null"]}"#);
@@ -142,6 +154,9 @@ fn a4_schemas_of_records() {
         owner("changed"),
         r#"{"type":["string","null"],"format":"Date","readOnly":true}"#
     );
+    let written = |name: &str| names(at(schemas, &[name, "properties"]));
+    assert_eq!(written("Owner.new"), ["id", "address"]);
+    assert_eq!(written("Owner.content"), ["address"]);
     assert_eq!(
         shown(at(schemas, &["Address"])),
         r#"{"type":"object","properties":{"city":{"type":"string"}},"additionalProperties":false,"required":["city"]}"#

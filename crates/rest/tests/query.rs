@@ -1,7 +1,7 @@
 //! The query language of URLs: the vectors of `rest.md` §7.8 and the rules around them.
 
 use resource::{Comparator, Condition, Conversion, Operator, Query, Select, json};
-use rest::query::{MAX_CONDITIONS, MAX_DEPTH, parse};
+use rest::query::{MAX_CONDITIONS, MAX_DEPTH, MAX_SELECTED, MAX_SORT_KEYS, parse};
 
 /// A query in one line, with conditions as the specification writes them.
 fn show(query: &Query) -> String {
@@ -383,6 +383,11 @@ fn functions_of_7_7() {
     refuse("sort()", "expected the name of an attribute", 5);
     refuse("sort(a,-)", "expected the name of an attribute", 8);
     refuse("group-by(a)", "group-by is not supported yet", 9);
+    for (name, most) in [("select", MAX_SELECTED), ("sort", MAX_SORT_KEYS)] {
+        let call = |count: usize| format!("{name}({})", vec!["a"; count].join(","));
+        assert!(parse(&call(most), &|_| false).is_ok());
+        assert!(parse(&call(most + 1), &|_| false).is_err());
+    }
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use content::cbor;
 use http_chain::{Chain, Handler as _, Request, Stage};
 use resource::{
-    Answer, Caller, Context, Error, Exposure, Methods, Record, Registry, Resource, Target, Value,
+    Answer, Caller, Catalog, Context, Error, Exposure, Methods, Record, Registry, Resource,
+    TableDefinition, TableStatistics, Target, Value,
 };
 use rest::{Rest, RestConfig};
 
@@ -33,6 +34,71 @@ async fn c1_describe_list_and_case() {
     service.get("/dog/").await.is(404, "Not found\n");
     service.get("/Dogs").await.is(404, "Not found\n");
     service.get("/").await.is(404, "Not found\n");
+}
+
+/// A catalog that knows sizes, and nothing else.
+struct Sizes;
+
+impl Catalog for Sizes {
+    fn databases(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn tables(&self, _: &str) -> Option<Vec<Arc<dyn Resource>>> {
+        None
+    }
+    fn table(&self, database: &str, table: &str) -> Result<Arc<dyn Resource>, Error> {
+        Err(Error::not_found(format!("{database}.{table}")))
+    }
+    fn create_database<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+        Answer::ready(Ok(()))
+    }
+    fn drop_database<'a>(&'a self, _: &'a str) -> Answer<'a, ()> {
+        Answer::ready(Ok(()))
+    }
+    fn create_table(&self, definition: TableDefinition) -> Answer<'_, Arc<dyn Resource>> {
+        Answer::ready(self.table(&definition.database, &definition.table))
+    }
+    fn drop_table<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, ()> {
+        Answer::ready(Ok(()))
+    }
+    fn statistics<'a>(
+        &'a self,
+        database: &'a str,
+        table: &'a str,
+        exact: bool,
+    ) -> Answer<'a, TableStatistics> {
+        assert_eq!((database, table, exact), ("data", "Dog", false));
+        Answer::ready(Ok(TableStatistics {
+            record_count: 100,
+            estimated_range: Some((90, 110)),
+            audit_bytes: 42,
+            ..TableStatistics::default()
+        }))
+    }
+}
+
+#[tokio::test]
+async fn section_11_a_description_has_sizes_where_there_is_a_catalog() {
+    let describe = async |include_record_counts| {
+        let service = Service::with(RestConfig {
+            catalog: Some(Arc::new(Sizes)),
+            include_record_counts,
+            ..RestConfig::default()
+        });
+        service.get("/Dog").await.text().to_owned()
+    };
+    let start = r#"{"records":"./","name":"Dog","database":"data","auditSize":42,"#;
+    assert!(
+        describe(false)
+            .await
+            .starts_with(&format!("{start}\"attributes\":"))
+    );
+    let counts = r#""recordCount":100,"estimatedRecordRange":[90,110],"attributes":"#;
+    assert!(
+        describe(true)
+            .await
+            .starts_with(&format!("{start}{counts}"))
+    );
 }
 
 #[tokio::test]

@@ -6,30 +6,23 @@ use anyhow::Context as _;
 use auth::Directory;
 use http::HeaderValue;
 use http_chain::auth::{AuditEvents, Authentication, LocalTrust, SessionCookies};
-use http_chain::compression::{Compression, CompressionConfig, RequestDecoding};
 use http_chain::cookies::SameSite;
 use http_chain::files::{StaticFiles, StaticSection};
-use http_chain::stages::{
-    BodyLimit, Cors, CorsConfig, CorsOrigins, HostCheck, LogLevel as RequestLogLevel, RequestLog,
-    RequestLogConfig, RequestLogFormat,
-};
+use http_chain::stages::{Cors, CorsConfig, CorsOrigins};
 use http_chain::{Chains, Ports, Stage};
 use opsapi::{Operations, OpsConfig};
 use proto_mqtt::{Broker, Identity};
 use resource::{Authenticator, Caller, Hub, Registry, Sessions};
 use store::Store;
-use telemetry::LogLevel;
 
 use crate::application::{Loaded, Site};
 use crate::config::file::CookieSameSite;
 use crate::config::{self, Config};
+use crate::edge;
 use crate::health::Health;
 use crate::metrics::{Answered, Answerer, NobodyYet, ServerMetrics};
 use crate::monitoring;
 use crate::restart::Trigger;
-
-/// Bytes of a body on the operations ports (`operations-api.md` §1).
-const OPERATIONS_BODY_BYTES: u64 = 1 << 30;
 
 /// What the chains and listeners are made from.
 pub struct Parts<'a> {
@@ -91,36 +84,7 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     let mut chains = Chains::default();
     // Outside the log and every limit: a probe is never logged, refused or kept waiting.
     monitoring::register(&mut chains, parts, loaded);
-    if let Some(requests) = &config.http.request_log {
-        // Outermost, so that every answer is logged, whoever gave it.
-        let log = RequestLog::new(request_log(requests, config));
-        chains.edge(Ports::All, "log", Stage::gate(log));
-    }
-    // Before anything uses the host.
-    chains.edge(Ports::All, "host", Stage::gate(HostCheck));
-    if let Some(compression) = &config.http.compression {
-        let compression = CompressionConfig {
-            threshold_bytes: compression.threshold_bytes,
-            ..CompressionConfig::default()
-        };
-        chains.edge(
-            Ports::All,
-            "compression",
-            Stage::gate(Compression::new(compression)),
-        );
-    }
-    // Outside the limits, which count inflated bytes.
-    chains.edge(Ports::All, "decoding", Stage::gate(RequestDecoding));
-    chains.edge(
-        Ports::application(),
-        "body limit",
-        Stage::gate(BodyLimit::new(config.http.max_body_bytes)),
-    );
-    chains.edge(
-        operations_ports(),
-        "body limit",
-        Stage::gate(BodyLimit::new(OPERATIONS_BODY_BYTES)),
-    );
+    edge::register(&mut chains, config)?;
 
     // Public, and cheaper than a login.
     sites(&mut chains, loaded, Place::BeforeAuthentication)?;
@@ -150,6 +114,7 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
         let authentication = authentication(parts, &ports);
         chains.last(ports, "authentication", Stage::wrap(authentication));
     }
+    edge::register_inner(&mut chains, config)?;
     sites(&mut chains, loaded, Place::AfterAuthentication)?;
     register_resources(&mut chains, parts, loaded);
     sites(&mut chains, loaded, Place::AfterResources)?;
@@ -161,24 +126,6 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     let unmatched = Stage::handler(NobodyYet(Answerer::Unmatched));
     chains.last(Ports::All, "unmatched", unmatched);
     Ok(chains)
-}
-
-fn request_log(requests: &config::RequestLog, config: &Config) -> RequestLogConfig {
-    RequestLogConfig {
-        level: match requests.level.unwrap_or(config.logging.level) {
-            level if level <= LogLevel::Info => RequestLogLevel::Info,
-            LogLevel::Warn => RequestLogLevel::Warn,
-            _ => RequestLogLevel::Error,
-        },
-        format: match requests.format {
-            config::LogFormat::Text => RequestLogFormat::Text,
-            config::LogFormat::Json => RequestLogFormat::Fields,
-        },
-        timing: requests.timing,
-        headers: requests.headers,
-        id: requests.id,
-        id_header: config.http.request_id,
-    }
 }
 
 /// Who asks, for these ports.
@@ -225,6 +172,10 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
     let config = parts.config;
     let ws = proto_ws::WsConfig {
         accept_writes: config.web_socket_writes,
+        allowed_origins: config.web_socket_origins.clone(),
+        deflate: config
+            .web_socket_compression
+            .then(proto_ws::DeflateConfig::default),
         ..proto_ws::WsConfig::default()
     };
     let mut web_sockets = proto_ws::WebSockets::new(Arc::clone(&parts.registry), ws)

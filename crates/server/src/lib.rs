@@ -11,6 +11,7 @@ pub mod chains;
 pub mod cli;
 pub mod compose;
 pub mod config;
+pub mod edge;
 pub mod health;
 pub mod identity;
 pub mod listeners;

@@ -73,14 +73,19 @@ pub(crate) async fn subscribe(
         start_time: options.start_time,
         previous_count: options.previous_count,
     };
+    let asks_replay = options.start_time.is_some() && options.previous_count.is_none();
     let (backlog, covered) = pump::run(&common.pool, move || {
         let snapshot = Snapshot::open(&begin.table)?;
         let covered = snapshot.last_time()?;
         Ok((begin.backlog(snapshot)?, covered))
     })
     .await?;
+    let is_reset = asks_replay && matches!(backlog.state, BacklogState::Current(..));
     let backlog = Pump::new(&common.pool, backlog, common.config.max_snapshot_age);
-    let subscription = Subscription::new(live, covered, Some(Box::pin(backlog)));
+    let mut subscription = Subscription::new(live, covered, Some(Box::pin(backlog)));
+    if is_reset {
+        subscription = subscription.with_reset();
+    }
     Ok(match (&filter, &readable.attributes) {
         (None, None) => subscription,
         _ => subscription.with_filter(Box::new(move |event| {

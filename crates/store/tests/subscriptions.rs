@@ -363,7 +363,10 @@ async fn s1_4_a_start_before_the_retained_log_gives_the_full_state() {
             .subscribe(Scope::All, &since, &internal())
             .await
             .unwrap();
+        let is_reset = subscription.is_reset();
         let state = backlog(&mut subscription).await;
+        // Only who begins anew is told so: what it knew may have been deleted meanwhile.
+        assert_eq!(is_reset, state.len() == 2);
         if state.len() == 2 {
             assert!(
                 state

@@ -144,7 +144,7 @@ async fn without_file_descriptors_accepting_pauses_and_goes_on() {
 }
 
 #[tokio::test]
-#[ignore = "changes the limits of its process"]
+#[ignore = "run by another test: changes the limits of its process"]
 async fn with_few_file_descriptors() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let (server, _) = serve(HttpConfig::default());

@@ -47,6 +47,8 @@ pub(super) struct Connection<I> {
     claim: Option<Claim>,
     /// What is kept of the session, but for its state.
     record: SessionRecord,
+    /// The Will that is published later, unless the client comes back.
+    delayed_will: Option<Will>,
     /// The save that is under way.
     save: Option<BoxFuture<Result<(), Error>>>,
     /// The one operation that holds up further packets.
@@ -77,7 +79,7 @@ struct Subscribed {
 
 /// How an operation ended.
 enum Done {
-    Admitted(Result<Admitted, Refusal>),
+    Admitted(Result<Box<Admitted>, Refusal>),
     Subscribed(Vec<Result<Opened, Refusal>>),
     Resumed(Vec<Result<Opened, SubscriptionKey>>),
 }
@@ -108,6 +110,7 @@ impl<I: Io> Connection<I> {
             identity,
             claim: None,
             record: SessionRecord::default(),
+            delayed_will: None,
             save: None,
             operation: None,
             subscribe_next: None,
@@ -152,8 +155,8 @@ impl<I: Io> Connection<I> {
         self.feeds.clear();
         self.operation = None;
         let was_kept = self.record.is_kept();
-        self.record.will = None;
         self.perform_actions();
+        self.record.will = self.delayed_will.take();
         if was_kept {
             self.keep().await;
         }
@@ -323,7 +326,9 @@ impl<I: Io> Connection<I> {
                         identity,
                         request,
                     );
-                    self.operation = Some(Box::pin(async { Done::Admitted(admit.await) }));
+                    self.operation = Some(Box::pin(async {
+                        Done::Admitted(admit.await.map(Box::new))
+                    }));
                 }
                 Action::Publish(request) => self.publish(request),
                 Action::PublishWill(will) => self.publish_will(will),
@@ -346,7 +351,7 @@ impl<I: Io> Connection<I> {
     /// Publishes the Will now, or leaves it with the session until its delay is over.
     fn publish_will(&mut self, will: Will) {
         if will.delay_s > 0 && self.session.session_expiry_interval_s() > 0 {
-            self.record.will = Some(will);
+            self.delayed_will = Some(will);
             return;
         }
         self.refresh_caller();
@@ -402,7 +407,7 @@ impl<I: Io> Connection<I> {
 
     fn handle_done(&mut self, done: Done) {
         match done {
-            Done::Admitted(Ok(admitted)) => self.handle_admitted(admitted),
+            Done::Admitted(Ok(admitted)) => self.handle_admitted(*admitted),
             Done::Admitted(Err(refusal)) => self.session.handle_authenticated(Err(refusal), now()),
             Done::Resumed(results) => {
                 let (opened, dropped): (Vec<_>, Vec<_>) =

@@ -93,11 +93,19 @@ async fn take_up(
         Some(earlier) => take_up_earlier(broker, conn, earlier, &request).await,
         None => None,
     };
+    let admission = admission(resumed, expiry_s);
+    let begun = || SessionState {
+        next_receipt: admission.first_receipt,
+        unknown_from: admission.first_receipt,
+        unknown_since_ms: now_ms(),
+        ..SessionState::default()
+    };
+    let resumed = admission.resumed.as_deref().cloned();
     let record = SessionRecord {
         username: caller.username().cloned(),
         expiry_s,
         will: request.will.clone(),
-        state: resumed.clone().unwrap_or_default(),
+        state: resumed.unwrap_or_else(begun),
         ..SessionRecord::default()
     };
     if record.is_kept() {
@@ -107,7 +115,7 @@ async fn take_up(
         // [MQTT-3.1.2-4]
         broker.store.remove(client_id).await.map_err(not_kept)?;
     }
-    Ok((admission(resumed, expiry_s), record))
+    Ok((admission, record))
 }
 
 /// The state of an earlier connection, unless it is over or not wanted; its Will if that is not called off.

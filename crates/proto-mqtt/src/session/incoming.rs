@@ -85,7 +85,7 @@ impl Incoming {
             if dup {
                 resumed.resending.insert(id);
             }
-            dup.then(|| ReceiptSearch {
+            dup.then_some(ReceiptSearch {
                 numbers: resumed.first_unknown..resumed.end,
                 since_ms: resumed.since_ms,
             })

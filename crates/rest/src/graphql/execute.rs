@@ -9,7 +9,7 @@ use resource::{
 };
 
 use super::GraphQlConfig;
-use super::error::Mistake;
+use super::error::{Location, Mistake};
 use super::flatten::Field;
 use super::plan;
 
@@ -26,6 +26,7 @@ pub(super) async fn run(
     config: &GraphQlConfig,
     context: &Context,
     fields: &[Field],
+    document: &str,
 ) -> Answered {
     let mut run = Run {
         registry,
@@ -38,7 +39,8 @@ pub(super) async fn run(
     let mut answered = Answered::default();
     for field in fields {
         let value = run.field(field).await.unwrap_or_else(|error| {
-            let mistake = Mistake::of_field(&error, &field.response_key, field.location);
+            let location = Location::of(document, field.at);
+            let mistake = Mistake::of_field(&error, &field.response_key, location);
             answered.mistakes.push(mistake);
             Value::Null
         });

@@ -9,7 +9,7 @@ use resource::{Map, Value};
 use super::GraphQlConfig;
 use super::error::{Location, Mistake};
 use super::request::Asked;
-use super::syntax::Source;
+use super::syntax::{Source, start};
 
 /// A field of the answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +20,8 @@ pub(super) struct Field {
     pub(super) arguments: Map,
     /// What is selected within it; `None` for a field without selection.
     pub(super) fields: Option<Vec<Field>>,
-    pub(super) location: Location,
+    /// The byte of the document where it begins.
+    pub(super) at: usize,
 }
 
 /// The fields of the operation that the request names.
@@ -38,7 +39,7 @@ pub(super) fn operation(asked: &Asked, config: &GraphQlConfig) -> Result<Vec<Fie
         let location = Location::of(text, error.index());
         return Err(Mistake::new(error.message(), Some(location)));
     }
-    let source = Source { text };
+    let source = Source::new(text);
     let mut operations = Vec::new();
     let mut fragments = HashMap::new();
     for definition in tree.document().definitions() {
@@ -104,7 +105,7 @@ struct Flattener<'d> {
     source: Source<'d>,
     variables: Map,
     fragments: HashMap<String, cst::FragmentDefinition>,
-    /// Fields that may still be selected.
+    /// Fields and uses of fragments that may still follow.
     left: usize,
     limit: usize,
     max_depth: usize,
@@ -124,6 +125,8 @@ impl Flattener<'_> {
             return Err(self.source.mistake(message, set));
         }
         for selection in set.selections() {
+            // What is skipped costs as much to visit.
+            self.count(&selection)?;
             match selection {
                 cst::Selection::Field(field) => {
                     if self.is_wanted(field.directives())? {
@@ -155,8 +158,6 @@ impl Flattener<'_> {
         fields: &mut Vec<Field>,
         depth: usize,
     ) -> Result<(), Mistake> {
-        // An empty fragment costs as much as a field to visit.
-        self.count(spread)?;
         let name = spread.fragment_name().and_then(|name| name.name());
         let name = name.map(|name| name.text().to_string()).unwrap_or_default();
         if self.within.contains(&name) {
@@ -176,7 +177,6 @@ impl Flattener<'_> {
     }
 
     fn field(&mut self, field: &cst::Field, depth: usize) -> Result<Field, Mistake> {
-        self.count(field)?;
         let name = field.name().map(|name| name.text().to_string());
         let name = name.ok_or_else(|| self.source.mistake("expected a name", field))?;
         let alias = field.alias().and_then(|alias| alias.name());
@@ -191,7 +191,7 @@ impl Flattener<'_> {
         Ok(Field {
             response_key: alias.map_or_else(|| name.clone(), |alias| alias.text().to_string()),
             arguments: self.arguments(field.arguments())?,
-            location: self.source.location(field),
+            at: start(field),
             fields,
             name,
         })
@@ -204,7 +204,7 @@ impl Flattener<'_> {
                 Ok(())
             }
             None => {
-                let message = format!("more than {} fields are selected", self.limit);
+                let message = format!("more than {} fields", self.limit);
                 Err(self.source.mistake(message, node))
             }
         }
@@ -261,7 +261,7 @@ impl Flattener<'_> {
         };
         if known.name != field.name || known.arguments != field.arguments {
             let message = format!("'{}' stands for two fields", field.response_key);
-            return Err(Mistake::new(message, Some(field.location)));
+            return Err(self.source.mistake_at(message, field.at));
         }
         match (&mut known.fields, field.fields) {
             (None, None) => Ok(()),
@@ -270,7 +270,7 @@ impl Flattener<'_> {
                 .try_for_each(|field| self.merge(field, inner)),
             _ => {
                 let message = format!("'{}' is selected with and without fields", known.name);
-                Err(Mistake::new(message, Some(field.location)))
+                Err(self.source.mistake_at(message, field.at))
             }
         }
     }

@@ -53,7 +53,7 @@ pub struct GraphQlConfig {
     pub max_tokens: usize,
     /// Deepest nesting of a document. Default: 32.
     pub max_depth: usize,
-    /// Most fields of an operation, those of fragments counted at each use. Default: 1,000.
+    /// Most fields of an operation, with fragments and their fields counted at each use. Default: 1,000.
     pub max_fields: usize,
     /// Most fields of the query type in an operation, each of which is a query. Default: 32.
     pub max_queries: usize,
@@ -122,7 +122,14 @@ impl Shared {
             Ok(fields) => fields,
             Err(mistake) => return mistaken(media_type, &mistake),
         };
-        let answer = execute::run(&self.registry, &self.config, &context, &fields).await;
+        let answer = execute::run(
+            &self.registry,
+            &self.config,
+            &context,
+            &fields,
+            &asked.document,
+        )
+        .await;
         // A client that nobody knows has to be told so by status to give its credentials.
         let is_unknown = context.caller.user().is_none()
             && answer.mistakes.iter().any(|mistake| mistake.status == 401);

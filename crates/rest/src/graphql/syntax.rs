@@ -1,37 +1,75 @@
 //! Values and types of a document, from its syntax tree.
 
+use std::cell::Cell;
+
 use apollo_parser::cst::{self, CstNode as _};
 use resource::{Map, Value, json};
 
 use super::error::{Location, Mistake};
 
+/// About as many bytes as the arguments of all fields may take in memory. A variable, or a text in a fragment,
+/// is copied at each use, so that a large one could take as much as it is used often.
+const MAX_ARGUMENT_BYTES: usize = 16 << 20;
+
 /// A document while it is read.
 pub(super) struct Source<'d> {
-    pub(super) text: &'d str,
+    text: &'d str,
+    /// Bytes that arguments may still take.
+    argument_bytes_left: Cell<usize>,
 }
 
-impl Source<'_> {
-    /// Where a node begins.
-    pub(super) fn location(&self, node: &impl cst::CstNode) -> Location {
-        let at = node.syntax().text_range().start();
-        Location::of(self.text, usize::from(at))
+/// The byte at which a node begins.
+pub(super) fn start(node: &impl cst::CstNode) -> usize {
+    node.syntax().text_range().start().into()
+}
+
+impl<'d> Source<'d> {
+    pub(super) fn new(text: &'d str) -> Self {
+        Self {
+            text,
+            argument_bytes_left: Cell::new(MAX_ARGUMENT_BYTES),
+        }
     }
 
     pub(super) fn mistake(&self, message: impl Into<String>, node: &impl cst::CstNode) -> Mistake {
-        Mistake::new(message, Some(self.location(node)))
+        self.mistake_at(message, start(node))
+    }
+
+    /// A mistake at a byte of the document.
+    pub(super) fn mistake_at(&self, message: impl Into<String>, at: usize) -> Mistake {
+        Mistake::new(message, Some(Location::of(self.text, at)))
+    }
+
+    /// Takes room for a copy of something of that size.
+    fn charge(&self, bytes: usize, node: &impl cst::CstNode) -> Result<(), Mistake> {
+        match self.argument_bytes_left.get().checked_sub(bytes) {
+            Some(left) => {
+                self.argument_bytes_left.set(left);
+                Ok(())
+            }
+            None => {
+                let message = format!("the arguments take more than {MAX_ARGUMENT_BYTES} bytes");
+                Err(self.mistake(message, node))
+            }
+        }
     }
 
     /// A value whose variables are known.
     pub(super) fn value(&self, value: &cst::Value, variables: &Map) -> Result<Value, Mistake> {
+        self.charge(size_of::<Value>(), value)?;
         Ok(match value {
             cst::Value::Variable(variable) => {
                 let name = variable.text();
-                let known = variables.get(&name);
-                known.cloned().ok_or_else(|| {
-                    self.mistake(format!("variable '${name}' is not defined"), value)
-                })?
+                let Some(known) = variables.get(&name) else {
+                    return Err(self.mistake(format!("variable '${name}' is not defined"), value));
+                };
+                self.charge(known.approximate_bytes(), value)?;
+                known.clone()
             }
-            cst::Value::StringValue(text) => Value::String(text.into()),
+            cst::Value::StringValue(text) => {
+                self.charge(text.syntax().text().len().into(), value)?;
+                Value::String(text.into())
+            }
             cst::Value::IntValue(_) | cst::Value::FloatValue(_) => {
                 // Numbers of GraphQL are numbers of JSON, which keep all their digits here.
                 let text = value.syntax().text().to_string();

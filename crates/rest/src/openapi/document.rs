@@ -96,7 +96,6 @@ fn responses() -> Value {
             "BadRequest",
             "The request is malformed, or breaks a rule of the schema",
         ),
-        ("Unauthorized", "No or wrong credentials"),
         ("Forbidden", "The user may not do this"),
         (
             "NotAcceptable",
@@ -121,6 +120,19 @@ fn responses() -> Value {
             (name, response)
         })
         .collect();
+    // The check of credentials answers before the format of the answer is known.
+    let json = object([
+        ("application/json", one("schema", one("type", "object"))),
+        (
+            "application/problem+json",
+            one("schema", reference("schemas", "Problem")),
+        ),
+    ]);
+    let unauthorized = object([
+        ("description", "No or wrong credentials".into()),
+        ("content", json),
+    ]);
+    responses.insert("Unauthorized", unauthorized);
     for (name, description) in [
         ("NotFound", "There is no such record; the body is empty"),
         ("NotModified", "The client has this version"),

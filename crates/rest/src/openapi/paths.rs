@@ -18,6 +18,28 @@ pub(super) struct Described {
     pub(super) name: String,
 }
 
+impl Described {
+    /// The component of records as they are created.
+    pub(super) fn written(&self) -> String {
+        format!("{}.new", self.name)
+    }
+
+    /// The component of records whose key is in the URL.
+    pub(super) fn content(&self) -> String {
+        format!("{}.content", self.name)
+    }
+
+    /// Records as they are created, with the key that elsewhere may be generated.
+    fn keyed(&self) -> Value {
+        let written = reference("schemas", &self.written());
+        let Some(table) = self.table.as_deref() else {
+            return written;
+        };
+        let key = Value::from(table.primary_key.as_str());
+        one("allOf", vec![written, one("required", vec![key])])
+    }
+}
+
 /// The path items of an export.
 pub(super) fn of(export: &Described, types: &ContentTypes) -> Vec<(String, Value)> {
     let export = Export {
@@ -113,7 +135,8 @@ impl Export<'_> {
                 [("201", created)],
                 &[400, 401, 403, 406, 409, 412, 413, 415],
             );
-            item.insert("post", with(post, "requestBody", body(record())));
+            let written = reference("schemas", &self.described.written());
+            item.insert("post", with(post, "requestBody", body(written)));
         } else if methods.post {
             item.insert("post", self.action("act"));
         }
@@ -124,7 +147,8 @@ impl Export<'_> {
                 [("204", reference("responses", "Written"))],
                 &[400, 401, 403, 412, 413, 415],
             );
-            item.insert("put", with(put, "requestBody", body(records())));
+            let keyed = object([("type", "array".into()), ("items", self.described.keyed())]);
+            item.insert("put", with(put, "requestBody", body(keyed)));
         }
         if methods.delete {
             let deleted = self.content("Done", one("type", "boolean"));
@@ -194,7 +218,7 @@ impl Export<'_> {
                 let schema = match method {
                     // What is missing stays as it is.
                     "patch" => one("type", "object"),
-                    _ => schema(),
+                    _ => reference("schemas", &self.described.content()),
                 };
                 item.insert(method, with(operation, "requestBody", body(schema)));
             }

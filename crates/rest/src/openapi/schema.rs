@@ -29,30 +29,43 @@ impl Schemas {
         }
     }
 
-    /// Adds the schema of the records of an export, and of the types embedded in them.
+    /// Adds the schemas of the records of an export, as they are read and as they are written, and of the types
+    /// embedded in them.
     pub(super) fn add_resource(&mut self, export: &Described) {
-        let schema = match export.table.as_deref() {
-            Some(table) => self.table(table),
-            // What code answers is not known.
-            None => object([]),
+        let name = export.name.as_str();
+        let Some(table) = export.table.as_deref() else {
+            // What code takes and answers is not known.
+            self.components.insert(name, object([]));
+            self.components.insert(export.written(), object([]));
+            self.components.insert(export.content(), object([]));
+            return;
         };
-        self.components.insert(export.name.as_str(), schema);
+        let is_key = |attribute: &Attribute| attribute.name == table.primary_key;
+        let read = self.table(table, |_| true);
+        self.components.insert(name, read);
+        let written = self.table(table, is_set_by_clients);
+        self.components.insert(export.written(), written);
+        let content = self.table(table, |attribute| {
+            is_set_by_clients(attribute) && !is_key(attribute)
+        });
+        self.components.insert(export.content(), content);
     }
 
     pub(super) fn finish(self) -> Map {
         self.components
     }
 
-    fn table(&mut self, table: &TableDefinition) -> Value {
+    fn table(&mut self, table: &TableDefinition, is_in: impl Fn(&Attribute) -> bool) -> Value {
         let may_lack = |attribute: &Attribute| {
             attribute.nullable || !attribute.is_stored() || attribute.name == table.primary_key
         };
-        self.object_of(&table.attributes, table.sealed, Some(table), may_lack)
+        let attributes = table.attributes.iter().filter(|known| is_in(known));
+        self.object_of(attributes, table.sealed, Some(table), may_lack)
     }
 
-    fn object_of(
+    fn object_of<'a>(
         &mut self,
-        attributes: &[Attribute],
+        attributes: impl Iterator<Item = &'a Attribute>,
         sealed: bool,
         table: Option<&TableDefinition>,
         may_lack: impl Fn(&Attribute) -> bool,
@@ -87,12 +100,9 @@ impl Schemas {
             return read_only(schema);
         }
         let schema = self.value(&attribute.kind, attribute.nullable);
-        let is_set_by_the_server = attribute.assigned_created_time
-            || attribute.assigned_updated_time
-            || attribute.computed.is_some();
-        match is_set_by_the_server {
-            true => read_only(schema),
-            false => schema,
+        match is_set_by_clients(attribute) {
+            true => schema,
+            false => read_only(schema),
         }
     }
 
@@ -133,12 +143,17 @@ impl Schemas {
         if !self.components.contains_key(&name) {
             // Known before its properties are: a type may contain itself.
             self.components.insert(name.as_str(), object([]));
-            let (properties, sealed) = (&object_type.properties, object_type.sealed);
+            let (properties, sealed) = (object_type.properties.iter(), object_type.sealed);
             let schema = self.object_of(properties, sealed, None, |property| property.nullable);
             self.components.insert(name.as_str(), schema);
         }
         reference("schemas", &name)
     }
+}
+
+/// Whether a client gives its value (N4).
+fn is_set_by_clients(attribute: &Attribute) -> bool {
+    attribute.is_stored() && !attribute.assigned_created_time && !attribute.assigned_updated_time
 }
 
 /// The schema of a value without parts, also as it is written in a URL.

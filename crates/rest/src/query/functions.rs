@@ -5,7 +5,7 @@ use std::ops::Range;
 use http_chain::percent;
 use resource::{Query, Select, SelectItem, SortKey};
 
-use super::MAX_DEPTH;
+use super::{MAX_DEPTH, MAX_SELECTED, MAX_SORT_KEYS};
 
 /// What is wrong, and where in the arguments.
 pub(super) type Misfit = (String, usize);
@@ -56,9 +56,14 @@ impl Selection<'_> {
             return Err((format!("select nested deeper than {MAX_DEPTH}"), at));
         }
         let list = list.strip_suffix(',').unwrap_or(list);
-        parts(list, at)
-            .map(|(item, at)| self.item(item, at, depth))
-            .collect()
+        let mut items = Vec::new();
+        for (item, at) in parts(list, at) {
+            if items.len() == MAX_SELECTED {
+                return Err((format!("more than {MAX_SELECTED} names in select"), at));
+            }
+            items.push(self.item(item, at, depth)?);
+        }
+        Ok(items)
     }
 
     /// `name`, `name{a,b}` or `name[query]`.
@@ -122,9 +127,14 @@ fn limit(arguments: &str) -> Result<(u64, Option<u64>), Misfit> {
 }
 
 fn sort(arguments: &str) -> Result<Vec<SortKey>, Misfit> {
-    parts(arguments, 0)
-        .map(|(key, at)| sort_key(key, at))
-        .collect()
+    let mut keys = Vec::new();
+    for (key, at) in parts(arguments, 0) {
+        if keys.len() == MAX_SORT_KEYS {
+            return Err((format!("more than {MAX_SORT_KEYS} sort attributes"), at));
+        }
+        keys.push(sort_key(key, at)?);
+    }
+    Ok(keys)
 }
 
 fn sort_key(key: &str, at: usize) -> Result<SortKey, Misfit> {

@@ -23,5 +23,11 @@ pub use self::value::from_value;
 /// Deepest nesting of groups.
 pub const MAX_DEPTH: usize = 32;
 
+/// Most items of one selection.
+pub const MAX_SELECTED: usize = 1000;
+
+/// Most criteria of one order.
+pub const MAX_SORT_KEYS: usize = 32;
+
 /// Most conditions of one query.
 pub const MAX_CONDITIONS: usize = 1000;

@@ -5,7 +5,7 @@ use resource::{
     SortKey, Value,
 };
 
-use super::{MAX_CONDITIONS, MAX_DEPTH};
+use super::{MAX_CONDITIONS, MAX_DEPTH, MAX_SELECTED, MAX_SORT_KEYS};
 
 /// Reads `{conditions, operator, select, sort, limit, offset}`.
 ///
@@ -157,6 +157,9 @@ fn select(value: &Value, depth: usize, left: &mut usize) -> Result<Option<Select
     match value {
         Value::Null => Ok(None),
         Value::String(name) => Ok(Some(Select::One(SelectItem::named(name)))),
+        Value::Array(items) if items.len() > MAX_SELECTED => Err(Error::bad_request(format!(
+            "'select' takes at most {MAX_SELECTED} names"
+        ))),
         Value::Array(items) => {
             let items: Result<_, _> = items
                 .iter()
@@ -197,9 +200,9 @@ fn sort(value: &Value) -> Result<Vec<SortKey>, Error> {
     let mut keys = Vec::new();
     let mut next = Some(value).filter(|value| !value.is_null());
     while let Some(value) = next {
-        if keys.len() == MAX_DEPTH {
+        if keys.len() == MAX_SORT_KEYS {
             return Err(Error::bad_request(format!(
-                "More than {MAX_DEPTH} sort attributes"
+                "More than {MAX_SORT_KEYS} sort attributes"
             )));
         }
         let sort = object(value, "'sort'")?;

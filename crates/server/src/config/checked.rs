@@ -73,6 +73,10 @@ pub struct Config {
     pub sse_keep_alive: Duration,
     /// WebSocket clients may write.
     pub web_socket_writes: bool,
+    /// Origins whose pages may open a WebSocket; `None` is any.
+    pub web_socket_origins: Option<Vec<String>>,
+    /// Compress WebSocket messages.
+    pub web_socket_compression: bool,
     /// The file the settings were read from.
     pub file: Option<PathBuf>,
     /// Where the program before this one left its listening sockets, and the process that holds them.
@@ -226,6 +230,12 @@ impl Config {
             max_queued_bytes: size("realtime.maxQueuedBytes", &file.realtime.max_queued_bytes)?,
             sse_keep_alive: Duration::from_millis(file.realtime.sse_keep_alive),
             web_socket_writes: file.realtime.web_socket_writes,
+            web_socket_origins: file
+                .realtime
+                .web_socket_origins
+                .as_ref()
+                .map(|origins| list(Some(origins))),
+            web_socket_compression: file.realtime.web_socket_compression,
             file: None,
             inherit: None,
             root,

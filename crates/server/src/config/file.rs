@@ -165,6 +165,10 @@ section! {
         sse_keep_alive: u64 = 15_000,
         /// Let WebSocket clients write with messages such as `{"type":"put","id":"1","value":{}}`.
         web_socket_writes: bool = false,
+        /// Origins whose pages may open a WebSocket; absent is any, and for a session's cookie the host alone.
+        web_socket_origins: Option<OneOrMany> = None,
+        /// Compress WebSocket messages for clients that offer it (permessage-deflate).
+        web_socket_compression: bool = true,
     }
 }
 

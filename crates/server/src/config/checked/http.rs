@@ -93,6 +93,8 @@ pub struct Compression {
     pub encodings: Vec<String>,
     /// Level of every coding.
     pub level: Option<u8>,
+    /// Event streams, too.
+    pub event_streams: bool,
 }
 
 /// Requests of one client in a time.
@@ -192,6 +194,7 @@ fn compression(http: &file::Http) -> Result<Option<Compression>, ConfigError> {
         threshold_bytes: http.compression_threshold,
         encodings: http.compression_encodings.clone(),
         level: http.compression_level,
+        event_streams: http.compression_event_streams,
     }))
 }
 

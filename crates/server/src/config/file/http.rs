@@ -41,6 +41,8 @@ section! {
         compression_encodings: Vec<String> = vec!["br".to_owned(), "gzip".to_owned()],
         /// Level of every coding; absent is a fast one for streams and a denser one for whole bodies.
         compression_level: Option<u8> = None,
+        /// Compress event streams, too; some proxies then hold events back.
+        compression_event_streams: bool = false,
         /// Milliseconds for a whole request body.
         timeout: u64 = 120_000,
         /// Milliseconds for a request head.
