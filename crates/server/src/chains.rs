@@ -217,13 +217,7 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
             "sse",
             Stage::handler(Answered::by(Answerer::Resource, sse)),
         );
-        let openapi = rest::openapi::OpenApi::new(
-            Arc::clone(&parts.registry),
-            rest::openapi::OpenApiConfig {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                ..rest::openapi::OpenApiConfig::default()
-            },
-        );
+        let openapi = openapi(parts, "/openapi");
         chains.last(Ports::application(), "openapi", Stage::handler(openapi));
         let graphql = rest::graphql::GraphQl::new(
             Arc::clone(&parts.registry),
@@ -234,6 +228,7 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
             Arc::clone(&parts.registry),
             rest::RestConfig {
                 max_body_bytes: config.http.max_body_bytes,
+                catalog: Some(Arc::clone(&parts.store) as Arc<dyn resource::Catalog>),
                 ..rest::RestConfig::default()
             },
         );
@@ -243,6 +238,16 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
             Stage::handler(Answered::by(Answerer::Resource, rest)),
         );
     }
+}
+
+/// The description of the REST interface, at that path.
+fn openapi(parts: &Parts<'_>, path: &str) -> rest::openapi::OpenApi {
+    let config = rest::openapi::OpenApiConfig {
+        path: path.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..rest::openapi::OpenApiConfig::default()
+    };
+    rest::openapi::OpenApi::new(Arc::clone(&parts.registry), config)
 }
 
 fn operations(parts: &Parts<'_>) -> Operations {
