@@ -10,8 +10,8 @@ use base::Timestamp;
 use futures_core::Stream;
 
 use crate::{
-    Action, Context, Error, Incoming, Key, MessageProperties, Query, Record, Replies, Scope, Subscription,
-    TableDefinition, Value,
+    Action, Blob, BlobStream, Context, Error, Incoming, Key, MessageProperties, Query, Record,
+    Replies, Scope, Subscription, TableDefinition, TakenBlob, Value,
 };
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -375,6 +375,30 @@ pub trait Resource: Send + Sync {
     fn write<'a>(&'a self, writes: Vec<Write>, context: &'a Context) -> Answer<'a, Vec<Written>> {
         let _ = (writes, context);
         unsupported(self.name(), "put")
+    }
+
+    /// Takes content for an attribute of type `Blob`, ahead of the [`write`](Self::write) that puts it into a
+    /// record. `content` is never held in memory as a whole. Dropping the future removes what was taken.
+    fn upload<'a>(
+        &'a self,
+        attribute: &'a str,
+        media_type: Option<&'a str>,
+        content: BlobStream,
+        context: &'a Context,
+    ) -> Answer<'a, TakenBlob> {
+        let _ = (attribute, media_type, content, context);
+        unsupported(self.name(), "put")
+    }
+
+    /// Opens the content of an attribute of type `Blob`; `None` if the record or its content is absent.
+    fn blob<'a>(
+        &'a self,
+        target: &'a Target,
+        attribute: &'a str,
+        context: &'a Context,
+    ) -> Answer<'a, Option<Blob>> {
+        let _ = (target, attribute, context);
+        unsupported(self.name(), "get")
     }
 
     /// Removes every match of a collection target; returns how many.

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+mod blob;
 pub mod catalog;
 pub mod coerce;
 mod connect;
@@ -33,9 +34,10 @@ pub mod schema;
 mod value;
 
 pub use crate::access::{Action, AttributeAccess, Permissions, TableAccess};
+pub use crate::blob::{BLOB_DESCRIPTION, Blob, BlobContent, BlobStream, TakenBlob};
 pub use crate::catalog::{Catalog, TableStatistics};
-pub use crate::context::{Caller, Context, Protocol, User};
 pub use crate::connect::{Incoming, Replies, Reply};
+pub use crate::context::{Caller, Context, Protocol, User};
 pub use crate::contract::{
     Answer, Methods, Precondition, RecordStream, Resource, SubscribeOptions, Target, Write,
     WriteKind, WriteOutcome, Written,

@@ -8,6 +8,7 @@ use resource::{Attribute, AttributeType, Body, Document as _, Event, EventKind};
 
 use crate::audit::{LogEntry, log_key};
 use crate::batch::{Batch, Failure};
+use crate::blob::BlobEntry;
 use crate::document::StoredDocument;
 use crate::environment::id_key;
 use crate::expiry::expiry_key;
@@ -41,6 +42,8 @@ fn apply_effect(
     begin_transaction: bool,
 ) -> Result<(), Failure> {
     let user = author.user.as_deref().unwrap_or("");
+    let mut effect = effect;
+    batch.claim(std::mem::take(&mut effect.files));
     match effect.kind {
         EventKind::Message | EventKind::Invalidate => {}
         EventKind::Put | EventKind::Patch => {
@@ -49,6 +52,7 @@ fn apply_effect(
                     bytes: record::join(header, user, &encoded.bytes),
                     expires_at: header.expires_at,
                     document: &encoded.document,
+                    blobs: &effect.blobs,
                 };
                 replace(
                     batch,
@@ -84,6 +88,8 @@ pub(crate) struct NewRecord<'n> {
     pub(crate) bytes: Vec<u8>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) document: &'n StoredDocument,
+    /// Its contents of type `Blob`.
+    pub(crate) blobs: &'n [BlobEntry],
 }
 
 /// Stores or removes a record with everything that hangs on it.
@@ -110,6 +116,14 @@ pub(crate) fn replace(
             old_document.as_deref(),
             new_document,
         )?;
+    }
+    let old_blobs = match old {
+        Some(old) if old.header.has_blobs => batch.blobs(stored.id, encoded_key)?,
+        _ => Vec::new(),
+    };
+    let new_blobs = new.as_ref().map_or(&[][..], |new| new.blobs);
+    if !old_blobs.is_empty() || !new_blobs.is_empty() {
+        batch.replace_blobs(&record_key, &old_blobs, new_blobs)?;
     }
     let (engine, txn) = (batch.engine, &mut batch.txn);
     let old_bytes = engine.records.get(txn, &record_key)?.map_or(0, <[u8]>::len);

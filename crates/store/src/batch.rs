@@ -10,6 +10,8 @@ use heed::RwTxn;
 use resource::{Error, Event, Key, Map};
 
 use crate::FormatError;
+use crate::blob::files::{BlobId, TakenFile};
+use crate::blob::{self, BlobEntry};
 use crate::database::Database;
 use crate::document::{self, Dictionary, StoredDocument};
 use crate::environment::{Engine, META_LAST_TIME, id_key};
@@ -120,6 +122,10 @@ pub(crate) struct Batch<'w> {
     tables: HashMap<TableId, TableState>,
     /// What subscribers will be told, in commit order.
     pub(crate) events: Vec<Arc<Event>>,
+    /// Files that became part of a record.
+    claimed: Vec<Arc<TakenFile>>,
+    /// Files that no record has any more, to be removed after the commit.
+    released: Vec<BlobId>,
     last_time: Timestamp,
 }
 
@@ -136,6 +142,8 @@ impl<'w> Batch<'w> {
             memory,
             tables: HashMap::new(),
             events: Vec::new(),
+            claimed: Vec::new(),
+            released: Vec::new(),
             last_time: Timestamp::ZERO,
         })
     }
@@ -156,6 +164,12 @@ impl<'w> Batch<'w> {
                 .put_meta_time(&mut self.txn, META_LAST_TIME, time)?;
         }
         self.txn.commit()?;
+        for file in self.claimed.drain(..) {
+            file.committed();
+        }
+        for file in self.released.drain(..) {
+            self.database.blobs.remove(file);
+        }
         let mut altered = false;
         for state in self.tables.values().filter(|state| state.stored_changed) {
             state.table.replace_stored(Arc::clone(&state.stored));
@@ -268,6 +282,67 @@ impl<'w> Batch<'w> {
             .records
             .get(&self.txn, &id_key(table, encoded_key))?;
         Ok(bytes.map(Stored::copy).transpose()?)
+    }
+
+    /// The contents of type `Blob` of a record.
+    pub(crate) fn blobs(
+        &self,
+        table: TableId,
+        encoded_key: &[u8],
+    ) -> Result<Vec<BlobEntry>, Failure> {
+        let stored = self
+            .engine
+            .blobs
+            .get(&self.txn, &id_key(table, encoded_key))?;
+        Ok(stored.map(blob::decode).transpose()?.unwrap_or_default())
+    }
+
+    /// Whether a file is or was part of a record, as this commit sees it.
+    pub(crate) fn is_claimed(&self, file: &TakenFile) -> Result<bool, Failure> {
+        let known = self
+            .engine
+            .blob_files
+            .get(&self.txn, &file.id().to_be_bytes())?;
+        let here = self.claimed.iter().any(|claimed| claimed.id() == file.id());
+        Ok(known.is_some() || here || file.is_committed())
+    }
+
+    /// Notes files that became part of a record.
+    pub(crate) fn claim(&mut self, files: Vec<Arc<TakenFile>>) {
+        self.claimed.extend(files);
+    }
+
+    /// Replaces the contents of type `Blob` of a record.
+    pub(crate) fn replace_blobs(
+        &mut self,
+        record_key: &[u8],
+        old: &[BlobEntry],
+        new: &[BlobEntry],
+    ) -> Result<(), Failure> {
+        let (engine, txn) = (self.engine, &mut self.txn);
+        match new {
+            [] => {
+                engine.blobs.delete(txn, record_key)?;
+            }
+            new => engine.blobs.put(txn, record_key, &blob::encode(new))?,
+        }
+        let has = |entries: &[BlobEntry], id| entries.iter().any(|entry| entry.file() == Some(id));
+        for id in old
+            .iter()
+            .filter_map(BlobEntry::file)
+            .filter(|id| !has(new, *id))
+        {
+            engine.blob_files.delete(txn, &id.to_be_bytes())?;
+            self.released.push(id);
+        }
+        for id in new
+            .iter()
+            .filter_map(BlobEntry::file)
+            .filter(|id| !has(old, *id))
+        {
+            engine.blob_files.put(txn, &id.to_be_bytes(), record_key)?;
+        }
+        Ok(())
     }
 
     /// The greatest key of a table before `end`, a key of the sub-store of records.

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use base::Timestamp;
 use resource::{
-    Action, Answer, Context, Error, ErrorKind, Key, Methods, Record, RecordStream, Resource, Scope,
-    SubscribeOptions, Subscription, TableDefinition, Target, Value, Write, WriteKind, Written,
+    Action, Answer, Blob, Context, Error, ErrorKind, Key, Methods, Record, RecordStream, Resource,
+    Scope, SubscribeOptions, Subscription, TableDefinition, Target, Value, Write, WriteKind,
+    Written,
 };
 
 use self::flight::{Flights, Role};
@@ -358,6 +359,20 @@ impl Resource for CachedTable {
                 ..write
             });
             self.table.write(writes.collect(), context).await
+        })
+    }
+
+    fn blob<'a>(
+        &'a self,
+        target: &'a Target,
+        attribute: &'a str,
+        context: &'a Context,
+    ) -> Answer<'a, Option<Blob>> {
+        Answer::pending(async move {
+            // What the table lacks is fetched as for a read of the record.
+            self.get_with(target, CacheControl::default(), context)
+                .await?;
+            self.table.blob(target, attribute, context).await
         })
     }
 

@@ -43,6 +43,13 @@ pub struct StoreConfig {
     /// Records of a table up to which a new index is built at once, in the transaction that asks for it; above,
     /// it is built in the background and queries that need it answer 503. Default 10,000.
     pub inline_index_records: u64,
+    /// Where the contents of attributes of type `Blob` are; `blobs` in the directory by default. On the same or
+    /// another local file system.
+    pub blob_directory: PathBuf,
+    /// Largest content of one attribute of type `Blob`; default 4 GiB, then 413.
+    pub max_blob_bytes: u64,
+    /// Contents that may be taken at the same time for one database; default 256, then 503.
+    pub max_uploads: usize,
     /// How often expired records and old log entries are looked for; default 10 s.
     pub sweep_interval: Duration,
 }
@@ -50,8 +57,12 @@ pub struct StoreConfig {
 impl StoreConfig {
     /// The defaults, with the files in `directory`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
+        let directory = directory.into();
         Self {
-            directory: directory.into(),
+            blob_directory: directory.join("blobs"),
+            max_blob_bytes: 4 << 30,
+            max_uploads: 256,
+            directory,
             map_size_bytes: 1 << 40,
             audit_retention: Duration::from_secs(3 * 86_400),
             query_threads: 4,

@@ -10,6 +10,7 @@ use base::VersionClock;
 use resource::{Error, Hub};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::blob::files::BlobFiles;
 use crate::config::StoreConfig;
 use crate::environment::Engine;
 use crate::measure::Measures;
@@ -42,6 +43,8 @@ pub(crate) struct Database {
     /// `None` once the database is closed, so that handles of its tables do not keep the file.
     engine: ArcSwapOption<Engine>,
     snapshots: Arc<Semaphore>,
+    /// The files of contents of type `Blob`.
+    pub(crate) blobs: Arc<BlobFiles>,
     pub(crate) counts: QueryCounters,
 }
 
@@ -86,7 +89,9 @@ impl Database {
             writes: config.max_queued_writes,
             time: config.max_transaction_queue_time,
         });
+        let blobs = BlobFiles::new(&config.blob_directory, name, config.max_uploads);
         Arc::new(Self {
+            blobs,
             name: Arc::from(name),
             queue,
             measures: Measures::default(),

@@ -13,6 +13,8 @@
 //! indexes       index id ++ value ++ key          nothing, or the key when it is too long to stand here
 //! expiry        time ++ table id ++ key digest    key
 //! log           local time                        log entry
+//! blobs         table id ++ key                   contents of type `Blob` of a record
+//! blob files    file id                           table id ++ key of the record that has the content
 //! garbage       kind ++ id                        ranges of dropped tables and indexes, removed little by little
 //! ```
 
@@ -37,7 +39,7 @@ const MIN_MAP_SIZE_BYTES: usize = 64 << 20;
 /// Snapshots beyond the configured ones: reads by key on workers, statistics, verification.
 const SPARE_READERS: u32 = 512;
 
-const SUB_STORES: u32 = 9;
+const SUB_STORES: u32 = 11;
 
 /// An open database file.
 #[derive(Debug)]
@@ -51,6 +53,8 @@ pub(crate) struct Engine {
     pub(crate) indexes: SubStore,
     pub(crate) expiry: SubStore,
     pub(crate) log: SubStore,
+    pub(crate) blobs: SubStore,
+    pub(crate) blob_files: SubStore,
     pub(crate) garbage: SubStore,
 }
 
@@ -77,6 +81,8 @@ impl Engine {
             indexes: sub_store("indexes")?,
             expiry: sub_store("expiry")?,
             log: sub_store("log")?,
+            blobs: sub_store("blobs")?,
+            blob_files: sub_store("blob files")?,
             garbage: sub_store("garbage")?,
             env: env.clone(),
         };

@@ -9,6 +9,8 @@ use heed::RwTxn;
 
 use crate::audit;
 use crate::batch::{Batch, Failure};
+use crate::blob::files::{BlobFiles, BlobId};
+use crate::blob::{self, BlobEntry};
 use crate::environment::{Engine, SubStore, id_range};
 use crate::error::EngineError;
 use crate::stored_table::TableId;
@@ -27,6 +29,8 @@ pub(crate) enum Garbage {
     Records(TableId),
     /// The log entries of a table.
     Log(TableId),
+    /// The contents of type `Blob` of a table.
+    Blobs(TableId),
 }
 
 impl Garbage {
@@ -35,6 +39,7 @@ impl Garbage {
             Self::Index(id) => (1, id),
             Self::Records(id) => (2, id),
             Self::Log(id) => (3, id),
+            Self::Blobs(id) => (4, id),
         };
         let [a, b, c, d] = id.to_be_bytes();
         [kind, a, b, c, d]
@@ -47,6 +52,7 @@ impl Garbage {
             1 => Some(Self::Index(id)),
             2 => Some(Self::Records(id)),
             3 => Some(Self::Log(id)),
+            4 => Some(Self::Blobs(id)),
             _ => None,
         }
     }
@@ -64,16 +70,18 @@ pub(crate) fn exists(engine: &Engine) -> Result<bool, EngineError> {
 }
 
 /// Removes some.
-pub(crate) fn step(engine: &Engine) -> Result<(), EngineError> {
+pub(crate) fn step(engine: &Engine, files: &BlobFiles) -> Result<(), EngineError> {
     let mut txn = engine.write()?;
     let first = engine.garbage.first(&txn)?;
     let Some((key, position)) = first.map(|(key, position)| (key.to_vec(), position.to_vec()))
     else {
         return Ok(());
     };
+    let mut released = Vec::new();
     let position = match Garbage::from_key(&key) {
         Some(Garbage::Index(id)) => remove_range(&engine.indexes, &mut txn, id)?,
         Some(Garbage::Records(id)) => remove_range(&engine.records, &mut txn, id)?,
+        Some(Garbage::Blobs(id)) => remove_blobs(engine, &mut txn, id, &mut released)?,
         Some(Garbage::Log(id)) => remove_log(engine, &mut txn, id, &position)?,
         None => None,
     };
@@ -83,7 +91,37 @@ pub(crate) fn step(engine: &Engine) -> Result<(), EngineError> {
             engine.garbage.delete(&mut txn, &key)?;
         }
     }
-    Ok(txn.commit()?)
+    txn.commit()?;
+    for file in released {
+        files.remove(file);
+    }
+    Ok(())
+}
+
+/// `None` when nothing is left. The files in `released` have no record any more.
+fn remove_blobs(
+    engine: &Engine,
+    txn: &mut RwTxn<'_>,
+    id: TableId,
+    released: &mut Vec<BlobId>,
+) -> Result<Option<Vec<u8>>, EngineError> {
+    let (start, end) = id_range(id);
+    let bounds = (Bound::Included(&start[..]), Bound::Excluded(&end[..]));
+    let mut keys = Vec::new();
+    for entry in engine.blobs.range(txn, &bounds)?.take(STEP_ENTRIES) {
+        let (key, bytes) = entry?;
+        keys.push(key.to_vec());
+        // What cannot be read names no file; the sweep at the next start finds the file.
+        let entries = blob::decode(bytes).unwrap_or_default();
+        released.extend(entries.iter().filter_map(BlobEntry::file));
+    }
+    for key in &keys {
+        engine.blobs.delete(txn, key)?;
+    }
+    for file in released {
+        engine.blob_files.delete(txn, &file.to_be_bytes())?;
+    }
+    Ok((keys.len() == STEP_ENTRIES).then(Vec::new))
 }
 
 /// `None` when nothing is left.

@@ -26,15 +26,17 @@
 //! The engine is LMDB. A database left by a killed process needs no recovery. Its files must be on a local file
 //! system. Records are stored in the form described in [`document`], keys and index entries in the order of
 //! [`order`]. Queries follow relationships within a database, [`Expression`]s compute attributes, and a
-//! [`CachedTable`] fetches what it lacks from a [`Source`].
+//! [`CachedTable`] fetches what it lacks from a [`Source`]. Contents of type `Blob` are streamed into files of their
+//! own and out of them.
 //!
-//! Not here: protocols, users and roles (`auth` keeps them in tables of the `system` database), blobs,
+//! Not here: protocols, users and roles (`auth` keeps them in tables of the `system` database),
 //! events of a source, compaction at start.
 #![deny(unsafe_code)]
 
 mod apply;
 mod audit;
 mod batch;
+mod blob;
 mod cache;
 mod computed;
 mod config;

@@ -10,6 +10,7 @@ use resource::Document as _;
 
 use crate::apply;
 use crate::batch::{Batch, Failure, WriterMemory};
+use crate::blob::files::Sweep;
 use crate::config::StoreConfig;
 use crate::database::Database;
 use crate::environment::{Engine, META_LOG_START, id_key, id_range, read_time};
@@ -32,6 +33,8 @@ pub(crate) struct Maintenance {
     interval: Duration,
     next_step: Instant,
     next_sweep: Instant,
+    /// Files that a killed process left behind.
+    blob_sweep: Option<Sweep>,
 }
 
 impl Maintenance {
@@ -42,6 +45,7 @@ impl Maintenance {
             // A restart may have interrupted the building of an index.
             next_step: now,
             next_sweep: now + config.sweep_interval,
+            blob_sweep: Some(Sweep::default()),
         }
     }
 
@@ -67,7 +71,12 @@ impl Maintenance {
         let more = if build_one(database, engine, memory)? {
             true
         } else if garbage::exists(engine)? {
-            garbage::step(engine)?;
+            garbage::step(engine, &database.blobs)?;
+            true
+        } else if let Some(sweep) = &mut self.blob_sweep {
+            if sweep.step(&database.blobs, engine)? {
+                self.blob_sweep = None;
+            }
             true
         } else if now >= self.next_sweep {
             let more = sweep_expired(database, engine, memory)? | remove_old_log(database, engine)?;

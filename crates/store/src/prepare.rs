@@ -9,6 +9,7 @@ use resource::{
     WriteKind,
 };
 
+use crate::blob::{self, NewBlob};
 use crate::filter::Filter;
 use crate::order::{canonical_key, encode_key};
 use crate::stored_table::StoredTable;
@@ -45,6 +46,8 @@ pub(crate) struct PreparedWrite {
     pub(crate) key: PreparedKey,
     pub(crate) kind: WriteKind,
     pub(crate) body: PreparedBody,
+    /// Contents of type `Blob` that the body brings.
+    pub(crate) blobs: Vec<NewBlob>,
     /// What the caller sent, when its role is restricted to some attributes.
     pub(crate) supplied: Option<Map>,
     pub(crate) precondition: Precondition,
@@ -103,7 +106,7 @@ pub(crate) fn prepare(
         (Some(_), Some(Value::Map(body))) => Some(body.clone()),
         _ => None,
     };
-    let (key, body) = match &write.kind {
+    let (key, mut body) = match &write.kind {
         WriteKind::Delete => (given(write.key)?, PreparedBody::None),
         WriteKind::Message(_) => {
             let body = PreparedBody::Message(Arc::new(write.body.unwrap_or_default()));
@@ -114,12 +117,17 @@ pub(crate) fn prepare(
         }
         kind => record(&stored, kind, write.key, write.body)?,
     };
+    let blobs = match &mut body {
+        PreparedBody::Record(body) => blob::part(definition, body, &table.database().blobs)?,
+        PreparedBody::None | PreparedBody::Message(_) => Vec::new(),
+    };
     Ok(PreparedWrite {
         table: Arc::clone(table),
         access,
         key,
         kind: write.kind,
         body,
+        blobs,
         supplied,
         precondition: write.precondition,
         expires_at: write.expires_at,

@@ -5,7 +5,7 @@
 //!      0      8  version
 //!      8      8  local time
 //!     16      8  time of expiry, zero if it does not expire
-//!     24      1  flags: 1 = the log has an entry of that local time
+//!     24      1  flags: 1 = the log has an entry of that local time, 2 = it has contents in `blobs`
 //!     25      1  length of the name of the user who wrote it, then the name (cut at 255 bytes)
 //!                document
 //! ```
@@ -17,6 +17,7 @@ use crate::FormatError;
 use crate::environment::read_time;
 
 const FLAG_AUDITED: u8 = 1;
+const FLAG_BLOBS: u8 = 2;
 const FIXED_BYTES: usize = 26;
 
 /// The header of a stored record.
@@ -27,6 +28,8 @@ pub(crate) struct Header {
     pub(crate) expires_at: Option<Timestamp>,
     /// Whether the log has an entry of [`local_time`](Self::local_time).
     pub(crate) audited: bool,
+    /// Whether the sub-store `blobs` has contents of the record.
+    pub(crate) has_blobs: bool,
 }
 
 impl Header {
@@ -51,6 +54,7 @@ pub(crate) fn split(bytes: &[u8]) -> Result<(Header, &[u8], &[u8]), FormatError>
         local_time: read_time(&fixed[8..16]),
         expires_at: (expires_at > Timestamp::ZERO).then_some(expires_at),
         audited: fixed[24] & FLAG_AUDITED != 0,
+        has_blobs: fixed[24] & FLAG_BLOBS != 0,
     };
     Ok((header, author, document))
 }
@@ -66,7 +70,7 @@ pub(crate) fn join(header: &Header, author: &str, document: &[u8]) -> Vec<u8> {
     ] {
         out.extend_from_slice(&time.to_bits().to_be_bytes());
     }
-    out.push(if header.audited { FLAG_AUDITED } else { 0 });
+    out.push(u8::from(header.audited) * FLAG_AUDITED + u8::from(header.has_blobs) * FLAG_BLOBS);
     out.push(author.len() as u8);
     out.extend_from_slice(author);
     out.extend_from_slice(document);
@@ -102,6 +106,7 @@ mod tests {
             local_time: Timestamp::from_millis(2.5).unwrap(),
             expires_at: Timestamp::from_millis(9.0),
             audited: true,
+            has_blobs: true,
         };
         let bytes = join(&header, "ann", b"document");
         assert_eq!(split(&bytes), Ok((header, &b"ann"[..], &b"document"[..])));

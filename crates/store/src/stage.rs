@@ -4,7 +4,7 @@
 //! and the earlier writes of the same transaction. So a transaction that fails leaves no trace, and the
 //! engine needs no nested transactions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use base::Timestamp;
@@ -15,6 +15,8 @@ use resource::{
 };
 
 use crate::batch::{Batch, Encoded, Failure};
+use crate::blob::files::{BlobId, TakenFile};
+use crate::blob::{self, BlobEntry};
 use crate::document::StoredDocument;
 use crate::environment::id_key;
 use crate::order;
@@ -35,6 +37,10 @@ pub(crate) struct Effect {
     pub(crate) old: Option<Stored>,
     /// The record after a put or patch.
     pub(crate) new: Option<(Header, Encoded)>,
+    /// The contents of type `Blob` of the new record.
+    pub(crate) blobs: Vec<BlobEntry>,
+    /// Files among them that no commit has named so far.
+    pub(crate) files: Vec<Arc<TakenFile>>,
     /// Message, or what a patch sent.
     pub(crate) sent: Option<Body>,
     /// Body of the log entry, if it is not the record.
@@ -65,6 +71,8 @@ pub(crate) fn stage(
         version,
         next_local_time: Some(version),
         overlay: HashMap::new(),
+        blobs: HashMap::new(),
+        claimed: HashSet::new(),
         staged: Staged {
             effects: Vec::with_capacity(writes.len()),
             new_attributes: Vec::new(),
@@ -85,6 +93,10 @@ struct Stage<'s, 'b> {
     next_local_time: Option<Timestamp>,
     /// Records as the earlier writes of this transaction leave them.
     overlay: HashMap<(TableId, Vec<u8>), Option<Stored>>,
+    /// Contents of the records in it that have some.
+    blobs: HashMap<(TableId, Vec<u8>), Vec<BlobEntry>>,
+    /// Files that became part of a record in this transaction.
+    claimed: HashSet<BlobId>,
     staged: Staged,
 }
 
@@ -281,6 +293,7 @@ impl Stage<'_, '_> {
             (Some(Value::Map(sent)), true) => Some(self.batch.encode_bytes(&target.table, sent)?),
             _ => None,
         };
+        let (blobs, files) = self.contents(write, &target, &document)?;
         let local_time = self.local_time();
         let expires_at = expiry_of(&self.batch.stored(&target.table).definition, &document);
         let header = Header {
@@ -291,14 +304,18 @@ impl Stage<'_, '_> {
                 Timestamp::from_millis(self.version.as_millis() + seconds as f64 * 1000.0)
             }),
             audited: audit,
+            has_blobs: !blobs.is_empty(),
         };
         let written = target.written(outcome, self.version);
         let stored = Stored {
             header: header.clone(),
             document: document.bytes.clone(),
         };
-        self.overlay
-            .insert((target.table.id(), target.encoded.clone()), Some(stored));
+        let place = (target.table.id(), target.encoded.clone());
+        if !blobs.is_empty() {
+            self.blobs.insert(place.clone(), blobs.clone());
+        }
+        self.overlay.insert(place, Some(stored));
         self.staged.effects.push(Effect {
             table: target.table,
             kind,
@@ -306,6 +323,8 @@ impl Stage<'_, '_> {
             encoded_key: target.encoded,
             old: target.stored,
             new: Some((header, document)),
+            blobs,
+            files,
             sent: sent.map(Body::from),
             log_body,
             properties: None,
@@ -329,6 +348,8 @@ impl Stage<'_, '_> {
             encoded_key: target.encoded,
             old: target.stored,
             new: None,
+            blobs: Vec::new(),
+            files: Vec::new(),
             sent: None,
             log_body: None,
             properties: None,
@@ -366,6 +387,8 @@ impl Stage<'_, '_> {
             encoded_key: target.encoded,
             old: target.stored,
             new: None,
+            blobs: Vec::new(),
+            files: Vec::new(),
             sent: Some(Body::Value(Arc::clone(content))),
             log_body,
             properties: properties.clone(),
@@ -374,6 +397,38 @@ impl Stage<'_, '_> {
             audit,
         });
         Ok(written)
+    }
+
+    /// The contents of type `Blob` of a record after a put or patch, and the new files among them.
+    fn contents(
+        &mut self,
+        write: &PreparedWrite,
+        target: &Target,
+        document: &Encoded,
+    ) -> Result<(Vec<BlobEntry>, Vec<Arc<TakenFile>>), Failure> {
+        let old = match &target.current {
+            Some(current) if current.header.has_blobs => {
+                let place = (target.table.id(), target.encoded.clone());
+                match self.blobs.get(&place) {
+                    Some(staged) => staged.clone(),
+                    None => self.batch.blobs(place.0, &place.1)?,
+                }
+            }
+            _ => Vec::new(),
+        };
+        let definition = Arc::clone(&self.batch.stored(&target.table).definition);
+        let blobs = blob::after(&definition, &*document.document, &write.blobs, &old)?;
+        let mut files = Vec::new();
+        for file in write.blobs.iter().filter_map(|new| new.file.as_ref()) {
+            if !blobs.iter().any(|entry| entry.file() == Some(file.id())) {
+                continue;
+            }
+            if self.batch.is_claimed(file)? || !self.claimed.insert(file.id()) {
+                return Err(Error::bad_request("A blob can be part of one record only").into());
+            }
+            files.push(Arc::clone(file));
+        }
+        Ok((blobs, files))
     }
 
     fn local_time(&mut self) -> Timestamp {

@@ -300,7 +300,7 @@ impl Store {
     }
 
     /// Writes a compacted copy of a database, consistent as of now, while it is in use. The copy can be opened as
-    /// a database of that name elsewhere.
+    /// a database of that name elsewhere. Contents of type `Blob` that are in files are not part of it.
     ///
     /// # Errors
     ///
@@ -445,6 +445,7 @@ impl Shared {
         lock.push("-lock");
         std::fs::remove_file(&path)
             .map_err(|error| Error::internal(format!("cannot remove {name}: {error}")))?;
+        database.blobs.remove_all();
         // The engine makes it again when it is missing.
         drop(std::fs::remove_file(lock));
         Ok(())

@@ -117,6 +117,15 @@ fn check(definition: &TableDefinition) -> Result<(), Error> {
     validate::name("table", &definition.table)?;
     for attribute in &definition.attributes {
         validate::attribute_name(&attribute.name)?;
+        if attribute.kind != AttributeType::Blob && contains_blob(&attribute.kind) {
+            return Err(Error::bad_request(format!(
+                "The attribute '{}' of table '{}' can not contain a Blob: only attributes themselves can be of that type",
+                attribute.name, definition.table
+            )));
+        }
+    }
+    if *definition.key_type() == AttributeType::Blob {
+        return Err(Error::bad_request("A primary key cannot be of type Blob"));
     }
     ComputedSet::of(definition, &Functions::new())?;
     match definition.attribute(&definition.primary_key) {
@@ -129,6 +138,18 @@ fn check(definition: &TableDefinition) -> Result<(), Error> {
             "The primary key '{}' of table '{}' is not one of its attributes",
             definition.primary_key, definition.table
         ))),
+    }
+}
+
+fn contains_blob(kind: &AttributeType) -> bool {
+    match kind {
+        AttributeType::Blob => true,
+        AttributeType::Array(element) => contains_blob(&element.kind),
+        AttributeType::Object(object) => {
+            let mut properties = object.properties.iter();
+            properties.any(|property| contains_blob(&property.kind))
+        }
+        _ => false,
     }
 }
 
@@ -151,7 +172,7 @@ fn indexed_names(definition: &TableDefinition) -> Vec<String> {
     let indexed = definition
         .attributes
         .iter()
-        .filter(|attribute| attribute.indexed);
+        .filter(|attribute| attribute.indexed && attribute.kind != AttributeType::Blob);
     indexed
         .map(|attribute| attribute.name.clone())
         .filter(|name| *name != definition.primary_key)
@@ -241,6 +262,7 @@ fn drop_table(batch: &mut Batch<'_>, table: &Table) -> Result<(), Failure> {
         Garbage::Index(index.id).put(batch)?;
     }
     Garbage::Records(stored.id).put(batch)?;
+    Garbage::Blobs(stored.id).put(batch)?;
     Garbage::Log(stored.id).put(batch)?;
     Ok(())
 }

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use base::Timestamp;
+use bytes::Bytes;
 use resource::access::require_any;
 use resource::{
-    Action, Answer, Context, Error, Key, Methods, Query, Record, RecordStream, Resource, Scope,
-    Select, SourceId, SubscribeOptions, Subscription, TableDefinition, Target, Value, Write,
-    WriteKind, WriteOutcome, Written,
+    Action, Answer, AttributeType, Blob, BlobStream, Context, Document as _, Error, Key, Methods,
+    Query, Record, RecordStream, Resource, Scope, Select, SourceId, SubscribeOptions, Subscription,
+    TableDefinition, TakenBlob, Target, Value, Write, WriteKind, WriteOutcome, Written,
 };
 use tokio::sync::oneshot;
 
+use crate::blob::{self, BlobEntry, Place};
 use crate::computed::{ComputeFunction, ComputedSet, Functions};
 use crate::database::Database;
 use crate::document::{Dictionary, StoredDocument};
@@ -33,6 +35,8 @@ use crate::{subscribe, validate};
 
 /// Records that `delete_matching` removes in one transaction.
 const DELETE_BATCH: usize = 10_000;
+/// How often a record is read again whose content was replaced while it was being opened.
+const BLOB_ATTEMPTS: usize = 8;
 
 /// A table of a [`Store`](crate::Store).
 ///
@@ -240,6 +244,100 @@ impl Table {
         }))
     }
 
+    /// Takes content for an attribute that the caller may write.
+    async fn take_blob(
+        &self,
+        attribute: &str,
+        media_type: Option<&str>,
+        content: BlobStream,
+        context: &Context,
+    ) -> Result<TakenBlob, Error> {
+        const WRITES: [Action; 2] = [Action::Insert, Action::Update];
+        let access = require_any(context, &self.database.name, &self.name, &WRITES)?;
+        let definition = Arc::clone(&self.stored.load().definition);
+        check_blob(&definition, attribute)?;
+        let may_write = access.attributes.as_ref().is_none_or(|attributes| {
+            let allows = |action| attributes.allows(action, attribute, &definition.primary_key);
+            WRITES
+                .into_iter()
+                .any(|action| access.allows(action) && allows(action))
+        });
+        if !may_write {
+            return Err(forbidden_attribute(attribute));
+        }
+        blob::take(&self.database, media_type, content).await
+    }
+
+    async fn open_blob(
+        &self,
+        target: &Target,
+        attribute: &str,
+        context: &Context,
+    ) -> Result<Option<Blob>, Error> {
+        let readable = self.access(context, &[Action::Read])?;
+        check_blob(&self.stored.load().definition, attribute)?;
+        if !readable.allows(attribute) {
+            return Err(forbidden_attribute(attribute));
+        }
+        let Some(key) = &target.key else {
+            return Err(Error::bad_request("A record is addressed by its key"));
+        };
+        let encoded_key = order::encode_key(key)?;
+        for _ in 0..BLOB_ATTEMPTS {
+            if self.is_dropped() {
+                return Err(self.missing());
+            }
+            let Some((entry, text, version)) = self.blob_entry(&encoded_key, attribute)? else {
+                return Ok(None);
+            };
+            // Without its file the record was replaced meanwhile.
+            if let Some(blob) = blob::open(&self.database, entry, text, version).await? {
+                return Ok(Some(blob));
+            }
+        }
+        Err(Error::internal(format!(
+            "the file of a blob in {attribute} of table {} is missing",
+            self.name
+        )))
+    }
+
+    /// Where the content of an attribute is, the content itself if the record holds it, and the version.
+    fn blob_entry(
+        &self,
+        encoded_key: &[u8],
+        attribute: &str,
+    ) -> Result<Option<(BlobEntry, Bytes, Timestamp)>, Error> {
+        let engine = self.database.engine()?;
+        let txn = engine.read()?;
+        let record_key = id_key(self.id, encoded_key);
+        let stored = engine.records.get(&txn, &record_key);
+        let Some(bytes) = stored.map_err(EngineError::from)? else {
+            return Ok(None);
+        };
+        let (header, _, document) = record::split(bytes)?;
+        if header.is_expired(Timestamp::now()) || !header.has_blobs {
+            return Ok(None);
+        }
+        let entries = engine.blobs.get(&txn, &record_key);
+        let entries = entries.map_err(EngineError::from)?.map(blob::decode);
+        let mut entries = entries.transpose()?.unwrap_or_default().into_iter();
+        let Some(entry) = entries.find(|entry| entry.attribute == attribute) else {
+            return Ok(None);
+        };
+        let text = match entry.place {
+            Place::Record => {
+                let document = Bytes::copy_from_slice(document);
+                let document = StoredDocument::open(document, self.dictionary())?;
+                match document.attribute(attribute) {
+                    Some(Value::String(text)) => Bytes::from(text),
+                    _ => Bytes::new(),
+                }
+            }
+            Place::Here(_) | Place::File { .. } => Bytes::new(),
+        };
+        Ok(Some((entry, text, header.version)))
+    }
+
     fn new_search(&self, target: &Target, readable: Readable, context: &Context) -> Search {
         let prefix = target.key.as_ref().map(Key::to_string);
         let query = target.query.clone();
@@ -324,6 +422,21 @@ impl Table {
             .filter(|written| written.outcome == WriteOutcome::Deleted);
         Ok(deleted.count() as u64)
     }
+}
+
+/// 404 or 400 unless an attribute is of type `Blob`.
+fn check_blob(definition: &TableDefinition, name: &str) -> Result<(), Error> {
+    match definition.attribute(name) {
+        Some(attribute) if attribute.kind == AttributeType::Blob => Ok(()),
+        Some(_) => Err(Error::bad_request(format!("{name} is not of type Blob"))),
+        None => Err(Error::not_found(format!(
+            "{name} is not a defined attribute"
+        ))),
+    }
+}
+
+fn forbidden_attribute(name: &str) -> Error {
+    Error::forbidden(format!("Unauthorized access to attribute '{name}'"))
 }
 
 /// Up to [`DELETE_BATCH`] keys of matches, roughly; `true` after the last ones.
@@ -435,6 +548,25 @@ impl Resource for Table {
             Ok(answer) => Answer::pending(answer),
             Err(error) => Answer::ready(Err(error)),
         }
+    }
+
+    fn upload<'a>(
+        &'a self,
+        attribute: &'a str,
+        media_type: Option<&'a str>,
+        content: BlobStream,
+        context: &'a Context,
+    ) -> Answer<'a, TakenBlob> {
+        Answer::pending(self.take_blob(attribute, media_type, content, context))
+    }
+
+    fn blob<'a>(
+        &'a self,
+        target: &'a Target,
+        attribute: &'a str,
+        context: &'a Context,
+    ) -> Answer<'a, Option<Blob>> {
+        Answer::pending(self.open_blob(target, attribute, context))
     }
 
     fn delete_matching<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, u64> {

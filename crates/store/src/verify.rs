@@ -10,6 +10,8 @@ use heed::RoTxn;
 use resource::{Document as _, EventKind};
 
 use crate::audit::{LogEntry, log_key};
+use crate::blob::files::BlobFiles;
+use crate::blob::{self, Place};
 use crate::database::Database;
 use crate::document::StoredDocument;
 use crate::environment::{Engine, META_LOG_START, id_key, id_range, read_time};
@@ -33,6 +35,8 @@ pub struct Verification {
     pub index_entries: u64,
     /// Log entries compared.
     pub log_entries: u64,
+    /// Files of contents of type `Blob` that were read and compared with their checksums.
+    pub blob_files: u64,
     /// How many problems there are.
     pub problem_count: u64,
     /// The first hundred of them, in words.
@@ -68,6 +72,7 @@ pub(crate) fn verify(database: &Database) -> Result<Verification, resource::Erro
     }
     let mut verifier = Verifier {
         engine: &engine,
+        files: &database.blobs,
         txn: &txn,
         log_start: engine.meta_time(&txn, META_LOG_START)?,
         found: Verification::default(),
@@ -75,6 +80,7 @@ pub(crate) fn verify(database: &Database) -> Result<Verification, resource::Erro
     for (table, stored) in tables.values() {
         verifier.table(table, stored)?;
     }
+    verifier.blob_notes(&tables)?;
     verifier.log(&tables)?;
     Ok(verifier.found)
 }
@@ -84,6 +90,7 @@ type Tables = HashMap<TableId, (Arc<Table>, StoredTable)>;
 
 struct Verifier<'v> {
     engine: &'v Engine,
+    files: &'v BlobFiles,
     txn: &'v RoTxn<'v>,
     log_start: Timestamp,
     found: Verification,
@@ -133,6 +140,9 @@ impl Verifier<'_> {
                 }
             }
             self.expiry(&name, stored.id, encoded_key, &header)?;
+            if header.has_blobs {
+                self.blobs(&name, key)?;
+            }
         }
         self.found.records += counted.records;
         self.index_sizes(&name, &expected)?;
@@ -177,6 +187,59 @@ impl Verifier<'_> {
             }
         }
         Ok(Some((header, document)))
+    }
+
+    /// What the commit says a record has must be there.
+    fn blobs(&mut self, name: &str, record_key: &[u8]) -> Result<(), EngineError> {
+        let entries = self.engine.blobs.get(self.txn, record_key)?;
+        let entries = match entries.map(blob::decode) {
+            Some(Ok(entries)) => entries,
+            Some(Err(error)) => return Ok(self.found.problem(format!("{name}: {error}"))),
+            None => {
+                return Ok(self
+                    .found
+                    .problem(format!("{name}: a record lacks its blobs")));
+            }
+        };
+        for entry in entries {
+            let Place::File { id, checksum } = entry.place else {
+                continue;
+            };
+            let key = id.to_be_bytes();
+            if self.engine.blob_files.get(self.txn, &key)? != Some(record_key) {
+                self.found
+                    .problem(format!("{name}: a file of a blob is not noted"));
+            }
+            self.found.blob_files += 1;
+            let problem = match self.files.checked(id) {
+                Ok(found) if found == (entry.size, checksum) => continue,
+                Ok(_) => "a file of a blob is damaged".to_owned(),
+                Err(error) => format!("a file of a blob cannot be read: {error}"),
+            };
+            // It may have been replaced since the snapshot.
+            let now = self.engine.read()?;
+            if self.engine.blob_files.get(&now, &key)?.is_some() {
+                self.found.problem(format!("{name}: {problem}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every file that is noted belongs to a record; tables that were dropped are left out.
+    fn blob_notes(&mut self, tables: &Tables) -> Result<(), EngineError> {
+        let mut noted = 0;
+        for entry in self.engine.blob_files.iter(self.txn)? {
+            let (_, record_key) = entry?;
+            let table = record_key.first_chunk().map(|id| u32::from_be_bytes(*id));
+            noted += u64::from(table.is_some_and(|table| tables.contains_key(&table)));
+        }
+        if noted != self.found.blob_files {
+            let used = self.found.blob_files;
+            self.found.problem(format!(
+                "{noted} files of blobs are noted, but {used} are used"
+            ));
+        }
+        Ok(())
     }
 
     fn expiry(

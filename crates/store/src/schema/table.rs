@@ -215,7 +215,7 @@ fn field_directives<'f, 'a>(
                 attribute.indexed = true;
                 if matches!(
                     attribute.kind,
-                    AttributeType::Object(_) | AttributeType::Bytes
+                    AttributeType::Object(_) | AttributeType::Bytes | AttributeType::Blob
                 ) {
                     let kind = attribute.kind.name();
                     directive.warn(report, format!("an index on {kind} holds no entries"));
@@ -297,6 +297,7 @@ fn check_key_type(kind: &AttributeType, directive: &Directive<'_>, report: &mut 
         element,
         AttributeType::Boolean
             | AttributeType::Bytes
+            | AttributeType::Blob
             | AttributeType::Object(_)
             | AttributeType::Array(_)
     ) {
@@ -318,12 +319,16 @@ fn default_key(object: &Object<'_>, table: &mut TableDefinition, report: &mut Re
         None => table
             .attributes
             .insert(0, Attribute::new(DEFAULT_KEY, AttributeType::Any)),
-        Some(AttributeType::Boolean | AttributeType::Bytes | AttributeType::Object(_)) => report
-            .error(
-                object.source,
-                object.offset,
-                "the attribute id is of a type that cannot be a primary key",
-            ),
+        Some(
+            AttributeType::Boolean
+            | AttributeType::Bytes
+            | AttributeType::Blob
+            | AttributeType::Object(_),
+        ) => report.error(
+            object.source,
+            object.offset,
+            "the attribute id is of a type that cannot be a primary key",
+        ),
         Some(_) => {}
     }
 }

@@ -257,8 +257,8 @@ fn directives_of_later_versions_are_named() {
             "s.graphql:3:12: directive @indexed(type: \"HNSW\") is not available in this build",
         ),
         (
-            "b: Blob",
-            "s.graphql:3:4: type Blob is not available in this build",
+            "b: [Blob]",
+            "s.graphql:3:4: only attributes of a table themselves can be of type Blob",
         ),
     ] {
         let source =

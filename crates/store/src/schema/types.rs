@@ -13,6 +13,7 @@ use super::directives::{self, Directive};
 use super::source::{Source, offset};
 use crate::validate;
 
+const NESTED_BLOB: &str = "only attributes of a table themselves can be of type Blob";
 /// Deepest chain of embedded types, so that checking a record has a bounded depth.
 const MAX_EMBEDDING: usize = 32;
 
@@ -230,6 +231,9 @@ impl<'t, 'a> Resolver<'t, 'a> {
             Some(ty) => self.kind(source, &ty, report),
             None => (AttributeType::Any, true),
         };
+        if kind == AttributeType::Blob {
+            report.error(source, offset(list), NESTED_BLOB);
+        }
         AttributeType::Array(Box::new(Element { kind, nullable }))
     }
 
@@ -245,8 +249,8 @@ impl<'t, 'a> Resolver<'t, 'a> {
         };
         let at = offset(named);
         match AttributeType::from_name(&name) {
-            Some(AttributeType::Blob) => {
-                report.error(source, at, "type Blob is not available in this build");
+            Some(AttributeType::Blob) if !self.within.is_empty() => {
+                report.error(source, at, NESTED_BLOB);
                 return AttributeType::Any;
             }
             Some(kind) => return kind,

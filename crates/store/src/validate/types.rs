@@ -8,6 +8,8 @@ use num_traits::FromPrimitive as _;
 use resource::schema::{Element, ObjectType};
 use resource::{AttributeType, Date, Error, Map, Value, json};
 
+use crate::blob;
+
 /// Largest magnitude of a `Long`, 2^53.
 const LONG_MAX: i64 = 9_007_199_254_740_992;
 /// Digits of a `BigInt`.
@@ -137,7 +139,10 @@ fn fit(kind: &AttributeType, value: &Value) -> Fit {
         (AttributeType::Any, _)
         | (AttributeType::Float, Value::Float(_))
         | (AttributeType::Id | AttributeType::String, Value::String(_))
-        | (AttributeType::Boolean, Value::Bool(_)) => Fit::AsItIs,
+        | (AttributeType::Boolean, Value::Bool(_))
+        | (AttributeType::Blob, Value::String(_) | Value::Bytes(_)) => Fit::AsItIs,
+        (AttributeType::Blob, Value::Map(map)) if blob::is_form(map) => Fit::AsItIs,
+        (AttributeType::Blob, Value::Map(_)) => bytes(value).into(),
         (AttributeType::Int, _) => whole(value).filter(|n| i32::try_from(*n).is_ok()).into(),
         (AttributeType::Long, _) => whole(value)
             .filter(|n| (-LONG_MAX..=LONG_MAX).contains(n))
@@ -170,8 +175,7 @@ fn expectation(kind: &AttributeType) -> Cow<'static, str> {
         AttributeType::Object(object) => {
             return Cow::Owned(format!("an object ({})", object.name));
         }
-        // The schema loader refuses blobs; a definition from elsewhere must not store them by accident.
-        AttributeType::Blob => "a Blob, which is not available in this build",
+        AttributeType::Blob => "a Blob",
         other => return Cow::Owned(format!("of type {}", other.name())),
     })
 }
