@@ -120,6 +120,14 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     sites(&mut chains, loaded, Place::AfterResources)?;
     chains.last(
         operations_ports(),
+        "openapi",
+        Stage::handler(Answered::by(
+            Answerer::Operations,
+            openapi(parts, "/api/openapi/rest"),
+        )),
+    );
+    chains.last(
+        operations_ports(),
         "operations",
         Stage::handler(Answered::by(Answerer::Operations, operations(parts))),
     );
@@ -204,6 +212,18 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
         "websocket",
         Stage::handler(Answered::by(Answerer::Resource, web_sockets)),
     );
+    // Before REST, whose export at the root would take its path.
+    if loaded.graphql {
+        let graphql = rest::graphql::GraphQl::new(
+            Arc::clone(&parts.registry),
+            rest::graphql::GraphQlConfig::default(),
+        );
+        chains.last(
+            Ports::application(),
+            "graphql",
+            Stage::handler(Answered::by(Answerer::Resource, graphql)),
+        );
+    }
     if loaded.rest {
         let sse = proto_sse::SseConfig {
             keep_alive: config.sse_keep_alive,
@@ -218,12 +238,11 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>, loaded: &Loaded) {
             Stage::handler(Answered::by(Answerer::Resource, sse)),
         );
         let openapi = openapi(parts, "/openapi");
-        chains.last(Ports::application(), "openapi", Stage::handler(openapi));
-        let graphql = rest::graphql::GraphQl::new(
-            Arc::clone(&parts.registry),
-            rest::graphql::GraphQlConfig::default(),
+        chains.last(
+            Ports::application(),
+            "openapi",
+            Stage::handler(Answered::by(Answerer::Resource, openapi)),
         );
-        chains.last(Ports::application(), "graphql", Stage::handler(graphql));
         let rest = rest::Rest::new(
             Arc::clone(&parts.registry),
             rest::RestConfig {

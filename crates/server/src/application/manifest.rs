@@ -17,6 +17,8 @@ pub struct Manifest {
 pub enum Component {
     /// `rest`: exported resources are reachable.
     Rest,
+    /// `graphql`: queries over exported resources.
+    GraphQl,
     /// `graphqlSchema`: tables.
     GraphqlSchema(Vec<String>),
     /// `dataLoader`: records.
@@ -108,6 +110,7 @@ fn component(name: &str, options: &Value, application: &str) -> Result<Component
     }
     Ok(match name {
         "rest" | "REST" => Component::Rest,
+        "graphql" => Component::GraphQl,
         "graphqlSchema" => Component::GraphqlSchema(patterns(name, options)?),
         "dataLoader" => Component::DataLoader(patterns(name, options)?),
         "static" => {

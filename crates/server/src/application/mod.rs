@@ -32,6 +32,8 @@ pub struct Host<'a> {
 pub struct Loaded {
     /// Some application has `rest: true`.
     pub rest: bool,
+    /// Some application has `graphql: true`.
+    pub graphql: bool,
     /// Static files.
     pub sites: Vec<Site>,
     /// `application/component` of every component, and whether it could not be loaded.
@@ -87,6 +89,7 @@ async fn load_component(
 ) -> anyhow::Result<()> {
     match component {
         Component::Rest => loaded.rest = true,
+        Component::GraphQl => loaded.graphql = true,
         Component::GraphqlSchema(patterns) => {
             schema::load(directory, &files::matching(directory, patterns)?, host).await?;
         }
