@@ -62,14 +62,16 @@ fn decode_text(raw: &[u8]) -> Result<String, DecodeError> {
     }
 }
 
-/// The fields of a form as they are read.
-pub(crate) struct Fields<'t> {
+/// The fields of a form as they are read: an object in the making.
+#[derive(Debug)]
+pub struct Fields<'t> {
     table: Option<&'t TableDefinition>,
     map: Map,
 }
 
 impl<'t> Fields<'t> {
-    pub(crate) fn new(table: Option<&'t TableDefinition>) -> Self {
+    /// No fields; those that `table` declares will be read by their types.
+    pub fn new(table: Option<&'t TableDefinition>) -> Self {
         Self {
             table,
             map: Map::new(),
@@ -77,7 +79,7 @@ impl<'t> Fields<'t> {
     }
 
     /// The declared type of a field.
-    pub(crate) fn kind(&self, name: &str) -> Option<&'t AttributeType> {
+    fn kind(&self, name: &str) -> Option<&'t AttributeType> {
         Some(&self.table?.attribute(name)?.kind)
     }
 
@@ -98,7 +100,7 @@ impl<'t> Fields<'t> {
     }
 
     /// Adds a field; the second of a name makes it an array.
-    pub(crate) fn push(&mut self, name: String, value: Value) {
+    pub fn push(&mut self, name: String, value: Value) {
         let is_list = matches!(self.kind(&name), Some(AttributeType::Array(_)));
         match self.map.get_mut(&name) {
             Some(Value::Array(values)) => values.push(value),
@@ -115,7 +117,8 @@ impl<'t> Fields<'t> {
         }
     }
 
-    pub(crate) fn finish(self) -> Value {
+    /// The object.
+    pub fn finish(self) -> Value {
         Value::Map(self.map)
     }
 }

@@ -4,11 +4,11 @@ use std::error::Error as StdError;
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
-use futures_util::{FutureExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use multer::{Field, Multipart};
 use resource::{TableDefinition, Value};
 
-use crate::form::Fields;
+pub use crate::form::Fields;
 use crate::{Codec, DecodeContext, DecodeError, Direction, EncodeError, MediaType};
 
 /// How much one form may hold (`rest.md` §9.1). Its bytes as a whole are bounded by whoever reads the body.
@@ -64,32 +64,139 @@ where
     S: Stream<Item = Result<Bytes, E>> + Send + 'static,
     E: Into<Box<dyn StdError + Send + Sync>> + 'static,
 {
-    let boundary = media_type
-        .parameter("boundary")
-        .filter(|boundary| (1..=70).contains(&boundary.len()))
-        .ok_or_else(|| malformed("Content-Type has no boundary"))?;
-    let mut parts = Multipart::new(body, boundary);
+    let mut form = Form::new(body, media_type, limits)?;
     let mut fields = Fields::new(table);
-    let mut counts = Counts::default();
-    while let Some(part) = parts.next_field().await.map_err(explain)? {
-        let is_file = part.file_name().is_some();
-        counts.add(is_file, limits)?;
-        let name = part.name().ok_or_else(|| malformed("a part has no name"))?;
-        let name = name.to_owned();
-        if is_file {
-            let bytes = read(part, usize::MAX).await?;
-            fields.push(name, Value::Bytes(bytes));
-        } else {
-            let bytes = read(part, limits.max_field_bytes).await?;
-            let text = String::from_utf8(bytes.into())
-                .map_err(|_| malformed(&format!("the field '{name}' is not UTF-8")))?;
-            fields.push_text("multipart", name, text)?;
-        }
+    while let Some(part) = form.next_part().await? {
+        fields.push_part(part).await?;
     }
     Ok(fields.finish())
 }
 
-#[derive(Default)]
+/// A form while it arrives, part by part.
+#[derive(Debug)]
+pub struct Form {
+    parts: Multipart<'static>,
+    limits: FormLimits,
+    counts: Counts,
+}
+
+impl Form {
+    /// A form whose boundary is that of the media type.
+    ///
+    /// # Errors
+    ///
+    /// 400 if there is none.
+    pub fn new<S, E>(
+        body: S,
+        media_type: &MediaType,
+        limits: FormLimits,
+    ) -> Result<Self, DecodeError>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: Into<Box<dyn StdError + Send + Sync>> + 'static,
+    {
+        let boundary = media_type
+            .parameter("boundary")
+            .filter(|boundary| (1..=70).contains(&boundary.len()))
+            .ok_or_else(|| malformed("Content-Type has no boundary"))?;
+        Ok(Self {
+            parts: Multipart::new(body, boundary),
+            limits,
+            counts: Counts::default(),
+        })
+    }
+
+    /// The next part; `None` after the last. What was not read of the one before is skipped.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`].
+    pub async fn next_part(&mut self) -> Result<Option<Part>, FormError> {
+        let Some(field) = self.parts.next_field().await.map_err(explain)? else {
+            return Ok(None);
+        };
+        let is_file = field.file_name().is_some();
+        self.counts.add(is_file, self.limits)?;
+        let name = field
+            .name()
+            .ok_or_else(|| malformed("a part has no name"))?;
+        Ok(Some(Part {
+            name: name.to_owned(),
+            media_type: field.content_type().map(ToString::to_string),
+            limit: match is_file {
+                true => usize::MAX,
+                false => self.limits.max_field_bytes,
+            },
+            is_file,
+            field,
+        }))
+    }
+}
+
+/// One part of a form, not yet read.
+#[derive(Debug)]
+pub struct Part {
+    name: String,
+    media_type: Option<String>,
+    is_file: bool,
+    limit: usize,
+    field: Field<'static>,
+}
+
+impl Part {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it has a file name.
+    pub fn is_file(&self) -> bool {
+        self.is_file
+    }
+
+    /// Its media type, if it says one.
+    pub fn media_type(&self) -> Option<&str> {
+        self.media_type.as_deref()
+    }
+
+    /// Its content as it arrives.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, FormError>> + Send + 'static {
+        self.field.map(|chunk| chunk.map_err(explain))
+    }
+
+    async fn bytes(mut self) -> Result<Bytes, FormError> {
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = self.field.chunk().await.map_err(explain)? {
+            if bytes.len() + chunk.len() > self.limit {
+                let what = format!("a field of more than {} bytes", self.limit);
+                return Err(DecodeError::OverLimit(what).into());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.freeze())
+    }
+}
+
+impl Fields<'_> {
+    /// Adds a part: text by the type of its attribute, a file as bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`].
+    pub async fn push_part(&mut self, part: Part) -> Result<(), FormError> {
+        let (name, is_file) = (part.name.clone(), part.is_file);
+        let bytes = part.bytes().await?;
+        if is_file {
+            self.push(name, Value::Bytes(bytes));
+            return Ok(());
+        }
+        let text = String::from_utf8(bytes.into())
+            .map_err(|_| malformed(&format!("the field '{name}' is not UTF-8")))?;
+        Ok(self.push_text("multipart", name, text)?)
+    }
+}
+
+#[derive(Debug, Default)]
 struct Counts {
     fields: usize,
     files: usize,
@@ -115,18 +222,6 @@ impl Counts {
             None => Ok(()),
         }
     }
-}
-
-async fn read(mut part: Field<'_>, limit: usize) -> Result<Bytes, FormError> {
-    let mut bytes = BytesMut::new();
-    while let Some(chunk) = part.chunk().await.map_err(explain)? {
-        if bytes.len() + chunk.len() > limit {
-            let what = format!("a field of more than {limit} bytes");
-            return Err(DecodeError::OverLimit(what).into());
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes.freeze())
 }
 
 fn explain(error: multer::Error) -> FormError {

@@ -1,5 +1,7 @@
 //! Settings of the section `operationsApi`, checked.
 
+use std::time::Duration;
+
 /// Bounds and facts of the Operations API.
 #[derive(Debug, Clone)]
 pub struct OpsConfig {
@@ -19,6 +21,24 @@ impl Default for OpsConfig {
             body_limit_bytes: 1 << 30,
             anonymous_body_limit_bytes: 64 << 10,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// Bounds of bulk loads.
+#[derive(Debug, Clone)]
+pub struct BulkLimits {
+    /// Bytes of the largest file that is loaded from a URL. Default 1 GiB.
+    pub download_bytes: u64,
+    /// Time for a download. Default 10 minutes.
+    pub download_timeout: Duration,
+}
+
+impl Default for BulkLimits {
+    fn default() -> Self {
+        Self {
+            download_bytes: 1 << 30,
+            download_timeout: Duration::from_secs(600),
         }
     }
 }

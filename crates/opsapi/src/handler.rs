@@ -3,20 +3,24 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use auth::Directory;
 use base::WorkerId;
 use bytes::Bytes;
 use content::ContentTypes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use http_chain::auth::{RefreshToken, SessionControl};
 use http_chain::{BodyError, BoxFuture, Handler, Request, Response};
 use resource::{Caller, Catalog, Context, Error, Map, Protocol, Value};
 
 use crate::operation::must_login;
 use crate::redact::Redacted;
-use crate::{Call, Failure, Need, Operation, OpsConfig, Reply, operations, permission};
+use crate::{
+    Backups, BulkLimits, Call, ComponentsConfig, Configuration, Failure, History, Jobs, Lifecycle,
+    LogSource, Need, Operation, OpsConfig, Reply, Structure, operations, permission,
+};
 
 /// A body of more bytes is decoded on another thread, since a worker must not be kept for long.
 const DECODE_ON_WORKER_BYTES: usize = 256 << 10;
@@ -59,6 +63,66 @@ impl Operations {
         self
     }
 
+    /// Adds jobs: bulk loads, exports, deletions by age, and the questions how they are doing.
+    #[must_use]
+    pub fn with_jobs(self, jobs: &Jobs, limits: &BulkLimits) -> Self {
+        let operations = operations::jobs(&self.catalog, jobs, limits);
+        self.with_operations(operations)
+    }
+
+    /// Adds the making and dropping of attributes.
+    #[must_use]
+    pub fn with_structure(self, structure: Arc<dyn Structure>) -> Self {
+        let operations = operations::attributes(&self.catalog, structure);
+        self.with_operations(operations)
+    }
+
+    /// Adds the log of changes: reading it, and shortening it by jobs.
+    #[must_use]
+    pub fn with_history(self, history: Arc<dyn History>, jobs: &Jobs) -> Self {
+        let operations = operations::history(&self.catalog, history, jobs);
+        self.with_operations(operations)
+    }
+
+    /// Adds the reading of logs.
+    #[must_use]
+    pub fn with_logs(self, source: Arc<dyn LogSource>) -> Self {
+        self.with_operations(operations::logs(source))
+    }
+
+    /// Adds the reading and changing of the configuration.
+    #[must_use]
+    pub fn with_configuration(self, configuration: Arc<dyn Configuration>) -> Self {
+        self.with_operations(operations::configuration(configuration))
+    }
+
+    /// Adds restarts and status.
+    #[must_use]
+    pub fn with_lifecycle(self, lifecycle: Arc<dyn Lifecycle>, jobs: &Jobs) -> Self {
+        let operations = operations::lifecycle(&self.catalog, lifecycle, jobs);
+        self.with_operations(operations)
+    }
+
+    /// Adds backups, which are kept in `directory`.
+    #[must_use]
+    pub fn with_backups(self, backups: Arc<dyn Backups>, directory: PathBuf, jobs: &Jobs) -> Self {
+        let operations = operations::backups(&self.catalog, backups, directory, jobs);
+        self.with_operations(operations)
+    }
+
+    /// Adds components: their files, packages and directories.
+    #[must_use]
+    pub fn with_components(self, config: ComponentsConfig, lifecycle: Arc<dyn Lifecycle>) -> Self {
+        self.with_operations(operations::components(config, lifecycle))
+    }
+
+    fn with_operations(mut self, operations: Vec<Operation>) -> Self {
+        for operation in operations {
+            self.add(operation);
+        }
+        self
+    }
+
     /// Adds an operation, in place of one of the same name.
     #[must_use]
     pub fn with_operation(mut self, operation: Operation) -> Self {
@@ -87,7 +151,12 @@ impl Operations {
                 return Response::json_error(StatusCode::NOT_ACCEPTABLE, &error.to_string());
             }
         };
+        // HTTP/2 has no such field, and hands over between processes without it.
+        let has_connection_field = request.version() <= Version::HTTP_11;
         match self.perform(request).await {
+            Ok(reply) if reply.closes() && has_connection_field => reply
+                .into_response(format)
+                .with_header(header::CONNECTION, HeaderValue::from_static("close")),
             Ok(reply) => reply.into_response(format),
             Err(failure) => failure.into_response(format),
         }

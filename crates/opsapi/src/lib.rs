@@ -32,15 +32,22 @@
 mod config;
 mod failure;
 mod handler;
+mod jobs;
 mod operation;
 mod operations;
 mod parameters;
 mod permission;
 mod redact;
 mod reply;
+mod system_table;
 
-pub use crate::config::OpsConfig;
+pub use crate::config::{BulkLimits, OpsConfig};
 pub use crate::failure::Failure;
 pub use crate::handler::Operations;
+pub use crate::jobs::{JobLimits, Jobs};
 pub use crate::operation::{Call, Need, Operation};
+pub use crate::operations::{
+    Backups, ComponentsConfig, Configuration, History, HistoryEntry, HistoryStream, Lifecycle,
+    LogSource, Structure,
+};
 pub use crate::reply::Reply;

@@ -5,7 +5,7 @@ use std::fmt;
 use resource::{Map, Value, json};
 
 /// Members whose content never reaches a log (`operations-api.md` §1.1).
-const HIDDEN: [&str; 10] = [
+const HIDDEN: [&str; 11] = [
     "password",
     "payload",
     "records",
@@ -15,28 +15,30 @@ const HIDDEN: [&str; 10] = [
     "key",
     "credentials",
     "authorization",
+    "passthrough_headers",
     "s3",
 ];
 
-/// The parameters with secrets and contents left out.
+/// The parameters with secrets and contents left out, for a log.
 pub(crate) struct Redacted<'a>(pub(crate) &'a Map);
 
 impl fmt::Display for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.0.iter().map(|(name, value)| {
-            let is_hidden = HIDDEN.contains(&name);
-            (
-                name,
-                if is_hidden {
-                    Value::from("…")
-                } else {
-                    value.clone()
-                },
-            )
-        });
-        let text = json::to_vec(&Value::Map(shown.collect()));
+        let text = json::to_vec(&Value::Map(redacted(self.0)));
         f.write_str(&String::from_utf8_lossy(&text))
     }
+}
+
+/// The parameters with secrets and contents left out.
+pub(crate) fn redacted(parameters: &Map) -> Map {
+    let shown = parameters.iter().map(|(name, value)| {
+        let value = match HIDDEN.contains(&name) {
+            true => Value::from("…"),
+            false => value.clone(),
+        };
+        (name, value)
+    });
+    shown.collect()
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ pub struct MqttConfig {
     pub write_timeout: Duration,
     /// How often users and permissions of a live connection are checked again; default 30 s.
     pub permission_refresh: Duration,
+    /// How often the `$SYS` topics are brought up to date; default 10 s.
+    pub system_interval: Duration,
     /// How long a new connection waits for the earlier one with its client identifier to close; default 5 s.
     pub take_over_timeout: Duration,
     /// How long a closed connection is kept for its last bytes and pending commits; default 10 s.
@@ -68,6 +70,7 @@ impl Default for MqttConfig {
             outbox_bytes: const { nonzero(64 * 1024) },
             write_timeout: Duration::from_secs(30),
             permission_refresh: Duration::from_secs(30),
+            system_interval: Duration::from_secs(10),
             take_over_timeout: Duration::from_secs(5),
             close_timeout: Duration::from_secs(10),
             session_expiry_s: 7 * 24 * 3600,
@@ -114,6 +117,7 @@ impl MqttConfig {
             ("connect_timeout", self.connect_timeout),
             ("write_timeout", self.write_timeout),
             ("permission_refresh", self.permission_refresh),
+            ("system_interval", self.system_interval),
             ("take_over_timeout", self.take_over_timeout),
             ("close_timeout", self.close_timeout),
         ] {

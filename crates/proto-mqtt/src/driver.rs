@@ -18,8 +18,10 @@ mod maintenance;
 mod operations;
 mod record;
 mod sessions;
+mod shared;
 mod socket;
 mod store;
+mod system;
 
 use std::sync::Arc;
 

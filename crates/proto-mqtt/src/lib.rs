@@ -18,9 +18,12 @@
 //! Requirement tags such as `[MQTT-3.1.2-22]` are those of [MQTT 5.0]; where 3.1.1 differs, the comment says
 //! so. `CONFORMANCE.md` names the test of each.
 //!
+//! Sessions outlive their connection and the server as positions in the log, not as copies of messages. Shared
+//! subscriptions go round their members on all workers. Topics that are no resource can be made plain ones, kept
+//! as keys of one table; `$SYS` topics tell super users how the broker is.
+//!
 //! Not here: accepting and TLS (`core-listener`), WebSocket framing (`proto-ws`), storage (`store`). Not yet:
-//! sessions that outlive their connection, shared subscriptions, enhanced authentication, topics that are no
-//! resource. Each is refused in the protocol's own words, and announced where the protocol allows it.
+//! enhanced authentication, which is refused in the protocol's own words.
 //!
 //! [MQTT 5.0]: https://docs.oasis-open.org/mqtt/mqtt/v5.0/os/mqtt-v5.0-os.html
 #![forbid(unsafe_code)]

@@ -2,21 +2,51 @@
 //!
 //! A topic is the path of an exported resource, `/`, and a key; nothing is decoded or stripped, so `/Dog/1` and
 //! `dog/1` are other topics than `Dog/1`. `Dog/` and `Dog` are the topic of the resource itself.
+//!
+//! A topic of no resource is a *free topic*, if those are on: a key of one table that is nobody's export.
 
 mod filter;
+mod free;
 mod payload;
 
 use std::sync::Arc;
 
 use base::Timestamp;
 use resource::registry::Match;
-use resource::{Error, ErrorKind, Key, Protocol, Registry, Resource, Write, WriteKind};
+use resource::{
+    Error, ErrorKind, Key, MessageProperties, Protocol, Registry, Resource, Write, WriteKind,
+};
 
 pub use self::filter::{Source, source};
+pub use self::free::write_free;
 pub use self::payload::Publisher;
 
 use crate::session::PublishRequest;
 use crate::{ReasonCode, Refusal};
+
+/// First level of the topics on which the broker tells about itself.
+pub const SYSTEM: &str = "$SYS";
+
+/// What topics can stand for.
+#[derive(Clone, Copy)]
+pub struct Topics<'a> {
+    /// Exported resources, which win.
+    pub registry: &'a Registry,
+    /// The table whose keys are the topics of no resource; `None` while `mqtt.freeTopics` is off.
+    pub free: Option<&'a Arc<dyn Resource>>,
+    /// What is below [`SYSTEM`].
+    pub system: Option<&'a Arc<dyn Resource>>,
+}
+
+impl<'a> From<&'a Registry> for Topics<'a> {
+    fn from(registry: &'a Registry) -> Self {
+        Self {
+            registry,
+            free: None,
+            system: None,
+        }
+    }
+}
 
 /// Where a publication goes.
 #[derive(Clone)]
@@ -25,6 +55,8 @@ pub struct Destination {
     pub resource: Arc<dyn Resource>,
     /// The record; `None` for the resource itself.
     pub key: Option<Key>,
+    /// Whether it is a free topic, to be written by [`write_free`].
+    pub is_free: bool,
 }
 
 /// Finds the resource and key that a topic names (T1 to T3, T7, T8).
@@ -32,8 +64,12 @@ pub struct Destination {
 /// # Errors
 ///
 /// 0x90 if no resource matches or the key does not fit its type.
-pub fn destination(registry: &Registry, topic: &str) -> Result<Destination, Refusal> {
-    let found = find(registry, topic, ReasonCode::TopicNameInvalid)?;
+pub fn destination<'a>(topics: impl Into<Topics<'a>>, topic: &str) -> Result<Destination, Refusal> {
+    let topics = topics.into();
+    let reason = ReasonCode::TopicNameInvalid;
+    let Some(found) = find(topics.registry, topic) else {
+        return free::destination(&topics, topic, reason);
+    };
     let resource = usable(&found)?;
     let key = match key_text(&found) {
         "" => None,
@@ -43,7 +79,11 @@ pub fn destination(registry: &Registry, topic: &str) -> Result<Destination, Refu
                 .map_err(|error| Refusal::new(ReasonCode::TopicNameInvalid, error.message()))?,
         ),
     };
-    Ok(Destination { resource, key })
+    Ok(Destination {
+        resource,
+        key,
+        is_free: false,
+    })
 }
 
 /// What a publication does: retain with a payload puts the record, retain without deletes it, and no retain
@@ -67,14 +107,15 @@ pub fn write(request: &PublishRequest, key: Option<Key>, now: Timestamp) -> Resu
     };
     let mut write = Write::new(key, kind, body);
     if request.retain && !request.payload.is_empty() {
-        write.expires_at = request
-            .properties
-            .message_expiry_interval
-            .and_then(|seconds| {
-                Timestamp::from_millis(now.as_millis() + f64::from(seconds) * 1000.0)
-            });
+        write.expires_at = expires_at(&request.properties, now);
     }
     Ok(write)
+}
+
+/// When the record of a retained publication is to go.
+fn expires_at(properties: &MessageProperties, now: Timestamp) -> Option<Timestamp> {
+    let seconds = properties.message_expiry_interval?;
+    Timestamp::from_millis(now.as_millis() + f64::from(seconds) * 1000.0)
 }
 
 /// The refusal of a publication that a resource did not carry out (`realtime.md` §4.8).
@@ -116,13 +157,8 @@ fn public_text(error: &Error) -> &str {
     }
 }
 
-fn find<'p>(registry: &Registry, topic: &'p str, reason: ReasonCode) -> Result<Match<'p>, Refusal> {
-    registry.find(topic, Protocol::Mqtt).ok_or_else(|| {
-        Refusal::new(
-            reason,
-            "no exported resource has this topic, and mqtt.freeTopics is off",
-        )
-    })
+fn find<'p>(registry: &Registry, topic: &'p str) -> Option<Match<'p>> {
+    registry.find(topic, Protocol::Mqtt)
 }
 
 fn usable(found: &Match<'_>) -> Result<Arc<dyn Resource>, Refusal> {

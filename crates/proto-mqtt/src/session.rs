@@ -12,8 +12,8 @@
 //! [`Session::close_cause`] is there, it writes what is left and closes the stream. Everything a peer can make
 //! a session hold is bounded by [`MqttConfig`].
 //!
-//! Exactly-once receipt, the send window and packet identifiers live here and end with the connection; a
-//! session that outlives it will keep them, plus one position in the log for each subscription.
+//! What outlives the connection is a [`SessionState`]: receipts of QoS 2, packet identifiers in flight, and one
+//! position in the log for each subscription.
 
 mod action;
 pub(crate) mod blob;
@@ -31,6 +31,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base::Timestamp;
 use bytes::BytesMut;
 
 pub use self::action::{
@@ -38,6 +39,8 @@ pub use self::action::{
     ReceiptRequest, ReceiptSearch, ResumeRequest, SubscriptionKey, Will,
 };
 pub use self::outgoing::{Origin, Publication};
+#[cfg(feature = "driver")]
+pub(crate) use self::progress::Progress;
 pub use self::state::{SavedDelivery, SavedSubscription, SessionState};
 
 use self::durable::Durable;
@@ -85,6 +88,8 @@ pub struct Session {
     actions: VecDeque<Action>,
     outbox: Outbox,
     durable: Durable,
+    /// Deliveries of shared subscriptions that are finished.
+    shared_finished: Vec<(SubscriptionKey, Timestamp)>,
     counters: Counters,
 }
 
@@ -140,6 +145,7 @@ impl Session {
             subscribing: None,
             resuming: false,
             durable: Durable::default(),
+            shared_finished: Vec::new(),
             will: None,
             actions: VecDeque::new(),
             outbox: Outbox::new(),

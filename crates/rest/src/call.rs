@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use base::WorkerId;
 use bytes::Bytes;
-use content::{Format, Layout, MediaType, NotAcceptable, Projection, multipart};
+use content::{Format, Layout, MediaType, NotAcceptable, Projection};
 use http::{HeaderValue, StatusCode, header};
-use http_body_util::BodyDataStream;
 use http_chain::{Request, Response};
-use resource::{Action, Context, Error, Methods, Protocol, Resource, TableDefinition, Value};
+use resource::{
+    Action, Context, Error, Methods, Protocol, Resource, TableDefinition, TakenBlob, Value,
+};
 
 use crate::address::{Address, Place};
 use crate::etag::EntityTag;
@@ -30,6 +31,8 @@ pub(crate) struct Call {
     pub(crate) route: Route,
     pub(crate) request: Request,
     pub(crate) context: Context,
+    /// Contents that the resource has taken and no write has used yet.
+    pub(crate) taken: Vec<TakenBlob>,
     /// The suffix of the path, once it has been read.
     suffix: Option<&'static str>,
 }
@@ -49,6 +52,7 @@ impl Call {
             resource,
             route,
             request,
+            taken: Vec::new(),
             suffix: None,
         }
     }
@@ -259,6 +263,9 @@ impl Call {
         if let Some(media_type) = self.multipart()? {
             return self.form(&media_type).await;
         }
+        if let Some(record) = self.foreign().await? {
+            return Ok(record);
+        }
         let bytes = self.body().await?;
         let types = &self.shared.config.types;
         let value = types.decode_any(self.content_type()?, &bytes, self.table.as_deref())?;
@@ -274,15 +281,6 @@ impl Call {
         });
         let media_type = content_type.and_then(MediaType::parse);
         Ok(media_type.filter(|media_type| media_type.essence() == "multipart/form-data"))
-    }
-
-    /// A form with files, taken apart while it arrives.
-    async fn form(&mut self, media_type: &MediaType) -> Outcome<Value> {
-        let body = self.request.take_body();
-        let body = BodyDataStream::new(body.limit(self.shared.config.max_body_bytes));
-        let limits = self.shared.config.form_limits;
-        let table = self.table.as_deref();
-        Ok(multipart::decode(body, media_type, limits, table).await?)
     }
 
     pub(crate) fn content_type(&self) -> Outcome<Option<&str>> {

@@ -2,7 +2,7 @@
 
 use content::Format;
 use http::{HeaderValue, StatusCode, header};
-use http_chain::{BodyError, Response};
+use http_chain::{BodyError, BoxError, Response};
 use resource::{Error, ErrorKind, Map, Value};
 
 use crate::config::ErrorFormat;
@@ -140,6 +140,27 @@ impl From<BodyError> for Failure {
 impl From<content::DecodeError> for Failure {
     fn from(error: content::DecodeError) -> Self {
         Error::from(error).into()
+    }
+}
+
+/// The failure of a body, as a resource that reads it passes it on.
+pub(crate) fn of_body(error: BodyError) -> Error {
+    match error {
+        BodyError::TooLarge { limit } => Error::payload_too_large(format!(
+            "Request body too large, maximum size is {limit} bytes"
+        )),
+        error => {
+            tracing::debug!(target: "rest", %error, "a request body could not be read");
+            Error::bad_request("Request body could not be read")
+        }
+    }
+}
+
+/// [`of_body`], for a failure that has lost its type on the way.
+pub(crate) fn of_source(source: BoxError) -> Error {
+    match source.downcast::<BodyError>() {
+        Ok(error) => of_body(*error),
+        Err(source) => of_body(BodyError::from_source(source)),
     }
 }
 

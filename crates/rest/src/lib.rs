@@ -33,6 +33,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod blob;
 mod call;
 mod collection;
 mod conditional;

@@ -8,7 +8,7 @@ use base::Timestamp;
 use bytes::Bytes;
 use http::header::{self, HeaderMap};
 use http::{HeaderValue, StatusCode};
-use http_chain::{Request, Response};
+use http_chain::{Body, Request, Response};
 
 use crate::etag::EntityTag;
 
@@ -16,35 +16,48 @@ use crate::etag::EntityTag;
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Wanted {
     Whole,
-    Part(Range<usize>),
+    Part(Range<u64>),
     Unsatisfiable,
 }
 
-/// The response whose body is `bytes`, or the part of it that the request asks for.
+/// The response whose body is those bytes, or the part of them that the request asks for.
+pub(crate) fn narrow_bytes(
+    response: Response,
+    request: &Request,
+    bytes: &Bytes,
+    version: Timestamp,
+) -> Response {
+    narrow(response, request, bytes.len() as u64, version, |part| {
+        // Both ends lie within bytes that are in memory.
+        bytes.slice(part.start as usize..part.end as usize).into()
+    })
+}
+
+/// The response whose body is what `read` makes of all `size` bytes, or of the part that the request asks for.
 pub(crate) fn narrow(
     response: Response,
     request: &Request,
-    bytes: Bytes,
+    size: u64,
     version: Timestamp,
+    read: impl FnOnce(Range<u64>) -> Body,
 ) -> Response {
     let mut response =
         response.with_header(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     // RFC 9110 §14.2: only GET is defined to have ranges.
     let is_get = *request.method() == http::Method::GET;
     let wanted = match is_get {
-        true => wanted(request.headers(), version, bytes.len()),
+        true => wanted(request.headers(), version, size),
         false => Wanted::Whole,
     };
-    let size = bytes.len();
     match wanted {
         Wanted::Whole => {
-            response.set_body(bytes);
+            response.set_body(read(0..size));
             response
         }
         Wanted::Part(part) => {
             response.set_status(StatusCode::PARTIAL_CONTENT);
             let value = format!("bytes {}-{}/{size}", part.start, part.end - 1);
-            response.set_body(bytes.slice(part));
+            response.set_body(read(part));
             with_content_range(response, &value)
         }
         Wanted::Unsatisfiable => {
@@ -60,7 +73,7 @@ fn with_content_range(response: Response, value: &str) -> Response {
     response.with_header(header::CONTENT_RANGE, value)
 }
 
-fn wanted(headers: &HeaderMap, version: Timestamp, size: usize) -> Wanted {
+fn wanted(headers: &HeaderMap, version: Timestamp, size: u64) -> Wanted {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let Some(range) = text(header::RANGE) else {
         return Wanted::Whole;
@@ -77,11 +90,11 @@ fn wanted(headers: &HeaderMap, version: Timestamp, size: usize) -> Wanted {
 }
 
 /// A field that is malformed, or of another unit, is ignored.
-fn parse(range: &str, size: usize) -> Wanted {
+fn parse(range: &str, size: u64) -> Wanted {
     let number = |text: &str| {
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         // What is beyond any size is as good as the largest one.
-        is_number.then(|| text.parse().unwrap_or(usize::MAX))
+        is_number.then(|| text.parse().unwrap_or(u64::MAX))
     };
     let ends = range
         .strip_prefix("bytes=")

@@ -31,21 +31,25 @@ pub(crate) fn respond(body: &Body, inline_active_content: bool) -> Option<(Respo
         Value::Bytes(bytes) => bytes,
         _ => return None,
     };
+    Some((head(&content_type, inline_active_content)?, data))
+}
+
+/// The head of content under its own type; `None` if that is no media type.
+pub(crate) fn head(content_type: &str, inline_active_content: bool) -> Option<Response> {
     // The type comes from a client: what is no media type, and no field value, is an ordinary attribute.
-    let media_type = MediaType::parse(&content_type)?;
-    let content_type = HeaderValue::from_str(&content_type).ok()?;
+    let media_type = MediaType::parse(content_type)?;
+    let content_type = HeaderValue::from_str(content_type).ok()?;
     let is_active = ACTIVE.contains(&media_type.essence());
     let response = Response::new(StatusCode::OK)
         .with_header(header::CONTENT_TYPE, content_type)
         .with_header(NOSNIFF.0, NOSNIFF.1);
-    let response = match is_active && !inline_active_content {
+    Some(match is_active && !inline_active_content {
         true => response.with_header(
             header::CONTENT_DISPOSITION,
             HeaderValue::from_static("attachment"),
         ),
         false => response,
-    };
-    Some((response, data))
+    })
 }
 
 /// G4: the head of a property that is bytes.

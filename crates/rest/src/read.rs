@@ -1,5 +1,6 @@
 //! GET, HEAD and QUERY (`rest.md` §3.1, §3.7).
 
+use base::Timestamp;
 use content::{Format, Projection};
 use http::{HeaderValue, StatusCode, header};
 use http_chain::Response;
@@ -63,15 +64,23 @@ impl Call {
             collection: false,
             query,
         };
+        if let Some(property) = &address.property
+            && self.is_blob(property)
+        {
+            return self.respond_blob(&target, property, None).await;
+        }
         let Some(record) = self.resource.get(&target, &self.context).await? else {
             return Ok(self.respond_absent());
         };
+        if let Some(content_type) = self.content_type_of(&record, &projection, address) {
+            return self.respond_blob(&target, "data", Some(content_type)).await;
+        }
         match conditional::check_read(self.request.headers(), record.version) {
             Verdict::Failed => return Err(conditional::failed().into()),
             Verdict::NotModified => {
                 let mut response = Response::new(StatusCode::NOT_MODIFIED);
                 self.vary(&mut response);
-                return Ok(self.with_validators(response, &record));
+                return Ok(self.with_validators(response, record.version));
             }
             Verdict::Proceed => {}
         }
@@ -79,7 +88,25 @@ impl Call {
             Some(_) => self.respond_property(&record, projection),
             None => self.respond_record(&record, projection, address),
         }?;
-        Ok(self.with_validators(response, &record))
+        Ok(self.with_validators(response, record.version))
+    }
+
+    /// The type of a record that is content of another type, and keeps it as a blob.
+    fn content_type_of(
+        &self,
+        record: &Record,
+        projection: &Projection,
+        address: &Address,
+    ) -> Option<String> {
+        if !projection.is_whole() || address.suffix.is_some() || !self.is_blob("data") {
+            return None;
+        }
+        let Some(Value::String(content_type)) = record.body.attribute("contentType") else {
+            return None;
+        };
+        let data = record.body.attribute("data")?;
+        let is_content = !data.is_null() && content::MediaType::parse(&content_type).is_some();
+        is_content.then_some(content_type)
     }
 
     /// X4, G4: what is content of another type goes out as it is; a bare value that is absent is 404.
@@ -93,10 +120,10 @@ impl Call {
             let inline = self.shared.config.inline_active_content;
             if let Some((mut response, bytes)) = raw::respond(&record.body, inline) {
                 response.add_vary("Accept-Encoding");
-                return Ok(range::narrow(
+                return Ok(range::narrow_bytes(
                     response,
                     &self.request,
-                    bytes,
+                    &bytes,
                     record.version,
                 ));
             }
@@ -114,10 +141,10 @@ impl Call {
     fn respond_property(&self, record: &Record, projection: Projection) -> Outcome {
         match projection.project(record) {
             None => Ok(self.respond_absent()),
-            Some(Value::Bytes(bytes)) => Ok(range::narrow(
+            Some(Value::Bytes(bytes)) => Ok(range::narrow_bytes(
                 raw::octets(),
                 &self.request,
-                bytes,
+                &bytes,
                 record.version,
             )),
             Some(value) => self.respond_value(StatusCode::OK, &value),
@@ -125,13 +152,13 @@ impl Call {
     }
 
     /// E3, and `Last-Modified` where it is wanted.
-    fn with_validators(&self, response: Response, record: &Record) -> Response {
-        let Some(tag) = EntityTag::of(record.version) else {
+    pub(crate) fn with_validators(&self, response: Response, version: Timestamp) -> Response {
+        let Some(tag) = EntityTag::of(version) else {
             return response;
         };
         let response = response.with_header(header::ETAG, tag.to_header());
         let is_wanted = self.shared.config.last_modified;
-        let date = is_wanted.then(|| conditional::http_date(record.version));
+        let date = is_wanted.then(|| conditional::http_date(version));
         match date.flatten().map(HeaderValue::try_from) {
             Some(Ok(date)) => response.with_header(header::LAST_MODIFIED, date),
             _ => response,

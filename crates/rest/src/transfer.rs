@@ -3,8 +3,8 @@
 use http::{HeaderValue, StatusCode, header};
 use http_chain::Response;
 use resource::{
-    Action, Error, ErrorKind, Key, Precondition, Record, Target, Value, Write, WriteKind,
-    WriteOutcome, Written,
+    Action, AttributeType, Error, ErrorKind, Key, Precondition, Record, Target, Value, Write,
+    WriteKind, WriteOutcome, Written,
 };
 
 use crate::address::{Address, Place};
@@ -76,13 +76,13 @@ impl Call {
 
     /// Writes the copy, and removes the source of a MOVE unless it has changed, in one transaction.
     async fn carry(
-        &self,
+        &mut self,
         verb: Verb,
         record: &Record,
         from: &Key,
         to: &Key,
     ) -> Result<Vec<Written>, Error> {
-        let copy = self.copy(record, to);
+        let copy = self.copy(record, from, to).await?;
         let mut put = Write::new(Some(to.clone()), WriteKind::Put, Some(copy));
         put.expires_at = record.expires_at;
         if !self.may_overwrite() {
@@ -102,18 +102,47 @@ impl Call {
     }
 
     /// The record under another key, without what the server sets by itself (N4).
-    fn copy(&self, record: &Record, to: &Key) -> Value {
+    async fn copy(&mut self, record: &Record, from: &Key, to: &Key) -> Result<Value, Error> {
         let mut value = record.body.to_value();
-        let (Some(table), Value::Map(map)) = (self.table.as_deref(), &mut value) else {
-            return value;
+        let (Some(table), Value::Map(map)) = (self.table.clone(), &mut value) else {
+            return Ok(value);
         };
         for attribute in &table.attributes {
             if attribute.assigned_created_time || attribute.assigned_updated_time {
                 map.remove(&attribute.name);
             }
+            let is_content = attribute.kind == AttributeType::Blob;
+            if is_content
+                && map
+                    .get(&attribute.name)
+                    .is_some_and(|value| !value.is_null())
+            {
+                let content = self.copy_blob(from, &attribute.name).await?;
+                map.insert(attribute.name.as_str(), content);
+            }
         }
         map.insert(table.primary_key.as_str(), to.to_value());
-        value
+        Ok(value)
+    }
+
+    /// The content of an attribute once more, for another record.
+    async fn copy_blob(&mut self, from: &Key, attribute: &str) -> Result<Value, Error> {
+        let target = Target::record(from.clone());
+        let blob = self
+            .resource
+            .blob(&target, attribute, &self.context)
+            .await?;
+        let Some(blob) = blob else {
+            return Ok(Value::Null);
+        };
+        let media_type = blob.media_type.clone();
+        let taken = self
+            .resource
+            .upload(attribute, media_type.as_deref(), blob.read(), &self.context)
+            .await?;
+        let value = taken.value();
+        self.taken.push(taken);
+        Ok(value)
     }
 
     fn respond_carried(&self, to: &Key, written: &[Written]) -> Response {

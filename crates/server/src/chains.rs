@@ -10,7 +10,6 @@ use http_chain::cookies::SameSite;
 use http_chain::files::{StaticFiles, StaticSection};
 use http_chain::stages::{Cors, CorsConfig, CorsOrigins};
 use http_chain::{Chains, Ports, Stage};
-use opsapi::{Operations, OpsConfig};
 use proto_mqtt::{Broker, Identity};
 use resource::{Authenticator, Caller, Hub, Registry, Sessions};
 use store::Store;
@@ -22,6 +21,7 @@ use crate::edge;
 use crate::health::Health;
 use crate::metrics::{Answered, Answerer, NobodyYet, ServerMetrics};
 use crate::monitoring;
+use crate::operations;
 use crate::restart::Trigger;
 
 /// What the chains and listeners are made from.
@@ -129,7 +129,10 @@ pub fn build(parts: &Parts<'_>, loaded: &Loaded) -> anyhow::Result<Chains> {
     chains.last(
         operations_ports(),
         "operations",
-        Stage::handler(Answered::by(Answerer::Operations, operations(parts))),
+        Stage::handler(Answered::by(
+            Answerer::Operations,
+            operations::handler(parts)?,
+        )),
     );
     let unmatched = Stage::handler(NobodyYet(Answerer::Unmatched));
     chains.last(Ports::All, "unmatched", unmatched);
@@ -267,15 +270,6 @@ fn openapi(parts: &Parts<'_>, path: &str) -> rest::openapi::OpenApi {
         ..rest::openapi::OpenApiConfig::default()
     };
     rest::openapi::OpenApi::new(Arc::clone(&parts.registry), config)
-}
-
-fn operations(parts: &Parts<'_>) -> Operations {
-    let catalog = Arc::clone(&parts.store) as Arc<dyn resource::Catalog>;
-    let config = OpsConfig {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        ..OpsConfig::default()
-    };
-    Operations::new(catalog, config).with_directory(Arc::clone(&parts.directory))
 }
 
 /// Where static files stand in the chain.

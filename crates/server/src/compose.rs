@@ -21,6 +21,7 @@ use crate::identity;
 use crate::listeners;
 use crate::logs;
 use crate::metrics::ServerMetrics;
+use crate::operations;
 use crate::restart;
 use crate::root::{self, Root};
 
@@ -39,6 +40,7 @@ pub fn run(config: Config, sources: &Sources) -> anyhow::Result<()> {
     // Before the log makes it with other permissions.
     root::create(&config.root)?;
     let log = Arc::new(telemetry::logs::install(logs::log_config(&config))?);
+    operations::remember_log(&log);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -19,5 +19,6 @@ mod local;
 pub mod logs;
 pub mod metrics;
 mod monitoring;
+mod operations;
 pub mod restart;
 pub mod root;

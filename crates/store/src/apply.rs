@@ -45,7 +45,7 @@ fn apply_effect(
     let mut effect = effect;
     batch.claim(std::mem::take(&mut effect.files));
     match effect.kind {
-        EventKind::Message | EventKind::Invalidate => {}
+        EventKind::Message => {}
         EventKind::Put | EventKind::Patch => {
             if let Some((header, encoded)) = &effect.new {
                 let new = NewRecord {
@@ -63,7 +63,7 @@ fn apply_effect(
                 )?;
             }
         }
-        EventKind::Delete => {
+        EventKind::Delete | EventKind::Invalidate => {
             replace(
                 batch,
                 &effect.table,
@@ -73,6 +73,7 @@ fn apply_effect(
             )?;
         }
     }
+    batch.count_written(&effect.table);
     batch.counters(&effect.table).last_updated = effect.local_time;
     if effect.audit {
         log(batch, &effect, author, begin_transaction)?;

@@ -111,6 +111,8 @@ struct TableState {
     stored_changed: bool,
     counters: Counters,
     counters_changed: bool,
+    /// Changes of records, for the statistics.
+    written: u64,
 }
 
 /// One commit in the making.
@@ -169,6 +171,9 @@ impl<'w> Batch<'w> {
         }
         for file in self.released.drain(..) {
             self.database.blobs.remove(file);
+        }
+        for state in self.tables.values().filter(|state| state.written > 0) {
+            state.table.count_written(state.written);
         }
         let mut altered = false;
         for state in self.tables.values().filter(|state| state.stored_changed) {
@@ -238,6 +243,7 @@ impl<'w> Batch<'w> {
                 stored_changed: false,
                 counters,
                 counters_changed: false,
+                written: 0,
             },
         );
         Ok(())
@@ -269,6 +275,11 @@ impl<'w> Batch<'w> {
         let state = self.state(table);
         state.counters_changed = true;
         &mut state.counters
+    }
+
+    /// Notes the change of a record.
+    pub(crate) fn count_written(&mut self, table: &Table) {
+        self.state(table).written += 1;
     }
 
     /// What is stored under a key.

@@ -1,6 +1,7 @@
 //! Tables in front of a source: what they do not hold, or hold no longer, is fetched from it
 //! (`schema-and-storage.md` §12).
 
+mod change;
 mod flight;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use resource::{
     Written,
 };
 
+pub use self::change::{ChangeKind, SourceChange, SourceChanges};
 use self::flight::{Flights, Role};
 use crate::order::{canonical_key, encode_key};
 use crate::prepare::{PreparedKey, prepare};
@@ -167,9 +169,16 @@ impl CachedTable {
                             Err(error) => (Err(error), None),
                         };
                         flight.land(&result);
-                        // Who asks before the table has it gets it from the flight.
+                        // Who asks before the table has it gets it from the flight. What the source changed
+                        // while it was loaded is not kept.
                         if let Some(write) = store {
-                            self.keep(write).await;
+                            let write = vec![write];
+                            let internal = Context::internal();
+                            let kept =
+                                flight.unless_outdated(|| self.table.write(write, &internal));
+                            if let Some(kept) = kept {
+                                self.report(kept.await);
+                            }
                         }
                         return result;
                     }
@@ -257,9 +266,8 @@ impl CachedTable {
         Ok((record, store))
     }
 
-    /// Stores what was loaded. That it can not be kept does not concern who asked for it.
-    async fn keep(&self, write: Write) {
-        let stored = self.table.write(vec![write], &Context::internal()).await;
+    /// That what was loaded can not be kept does not concern who asked for it.
+    fn report(&self, stored: Result<Vec<Written>, Error>) {
         if let Err(error) = stored {
             let table = self.table.name();
             tracing::warn!(table, %error, "a record of a source could not be cached");

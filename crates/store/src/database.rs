@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use base::VersionClock;
@@ -12,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::blob::files::BlobFiles;
 use crate::config::StoreConfig;
+use crate::counter::Counter;
 use crate::environment::Engine;
 use crate::measure::Measures;
 use crate::pool::Pool;
@@ -43,9 +45,12 @@ pub(crate) struct Database {
     /// `None` once the database is closed, so that handles of its tables do not keep the file.
     engine: ArcSwapOption<Engine>,
     snapshots: Arc<Semaphore>,
+    open_snapshots: Arc<OpenSnapshots>,
     /// The files of contents of type `Blob`.
     pub(crate) blobs: Arc<BlobFiles>,
     pub(crate) counts: QueryCounters,
+    /// Records that were read by key or looked at by queries.
+    pub(crate) records_read: Counter,
 }
 
 /// What the queries of a database have read since it was opened.
@@ -81,6 +86,42 @@ pub struct QueryCounts {
     pub index_entries: u64,
 }
 
+/// Since when snapshots are held, in the order in which they were taken.
+#[derive(Debug, Default)]
+struct OpenSnapshots {
+    next: AtomicU64,
+    since: Mutex<BTreeMap<u64, Instant>>,
+}
+
+impl OpenSnapshots {
+    fn enter(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> SnapshotPermit {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.since().insert(number, Instant::now());
+        SnapshotPermit {
+            open: Arc::clone(self),
+            number,
+            _permit: permit,
+        }
+    }
+
+    fn since(&self) -> MutexGuard<'_, BTreeMap<u64, Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to hold a snapshot, given back when dropped.
+pub(crate) struct SnapshotPermit {
+    open: Arc<OpenSnapshots>,
+    number: u64,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for SnapshotPermit {
+    fn drop(&mut self) {
+        self.open.since().remove(&self.number);
+    }
+}
+
 impl Database {
     pub(crate) fn new(name: &str, common: Common, engine: Arc<Engine>) -> Arc<Self> {
         let config = &common.config;
@@ -97,8 +138,10 @@ impl Database {
             measures: Measures::default(),
             tables: ArcSwap::default(),
             engine: ArcSwapOption::new(Some(engine)),
+            open_snapshots: Arc::default(),
             snapshots: Arc::new(Semaphore::new(config.max_snapshots)),
             counts: QueryCounters::default(),
+            records_read: Counter::default(),
             common,
         })
     }
@@ -119,10 +162,17 @@ impl Database {
     /// # Errors
     ///
     /// 503 when too many are held.
-    pub(crate) fn snapshot_permit(&self) -> Result<OwnedSemaphorePermit, Error> {
-        Arc::clone(&self.snapshots)
+    pub(crate) fn snapshot_permit(&self) -> Result<SnapshotPermit, Error> {
+        let permit = Arc::clone(&self.snapshots)
             .try_acquire_owned()
-            .map_err(|_| Error::unavailable("Too many open queries, please try again later"))
+            .map_err(|_| Error::unavailable("Too many open queries, please try again later"))?;
+        Ok(self.open_snapshots.enter(permit))
+    }
+
+    /// For how long the oldest snapshot has been held.
+    pub(crate) fn oldest_snapshot(&self) -> Option<Duration> {
+        let since = self.open_snapshots.since();
+        since.first_key_value().map(|(_, since)| since.elapsed())
     }
 
     /// How many more snapshots could be held.

@@ -30,7 +30,7 @@
 //! own and out of them.
 //!
 //! Not here: protocols, users and roles (`auth` keeps them in tables of the `system` database),
-//! events of a source, compaction at start.
+//! compaction at start.
 #![deny(unsafe_code)]
 
 mod apply;
@@ -40,6 +40,7 @@ mod blob;
 mod cache;
 mod computed;
 mod config;
+mod counter;
 mod database;
 pub mod document;
 mod environment;
@@ -78,13 +79,16 @@ pub mod validate;
 mod verify;
 mod writer;
 
-pub use crate::cache::{CacheControl, CacheLifetime, CachedTable, Loaded, Source};
+pub use crate::cache::{
+    CacheControl, CacheLifetime, CachedTable, ChangeKind, Loaded, Source, SourceChange,
+    SourceChanges,
+};
 pub use crate::computed::{ComputeFunction, Expression, ExpressionError};
 pub use crate::config::StoreConfig;
 pub use crate::database::QueryCounts;
 pub use crate::error::{EngineError, StoreError};
 pub use crate::format::FormatError;
-pub use crate::measure::{CommitTimes, DatabaseStatistics};
+pub use crate::measure::{CommitTimes, DatabaseStatistics, TableCounts};
 pub use crate::statistics::IndexProgress;
 pub use crate::store::{SYSTEM_DATABASE, Store};
 pub use crate::table::Table;

@@ -54,6 +54,26 @@ pub struct DatabaseStatistics {
     pub audit_bytes: u64,
     /// Entries of the audit log.
     pub audit_entries: u64,
+    /// Records that were read by key or looked at by queries.
+    pub records_read: u64,
+    /// For how long the oldest snapshot is held; it keeps the file from reusing pages. `None` if there is none.
+    pub oldest_snapshot: Option<Duration>,
+    /// Files of contents of type `Blob`.
+    pub blob_files: u64,
+    /// The tables, by name.
+    pub tables: Vec<TableCounts>,
+}
+
+/// What happened to the records of one table since its database was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TableCounts {
+    /// The table.
+    pub table: String,
+    /// Records that were read by key or looked at by queries of the table, those of related tables included.
+    pub records_read: u64,
+    /// Committed changes: records written or removed, messages.
+    pub records_written: u64,
 }
 
 /// Durations by size.
@@ -148,6 +168,7 @@ pub(crate) fn of(database: &Database) -> Result<DatabaseStatistics, Error> {
     let engine = database.engine()?;
     let txn = engine.read()?;
     let audit = engine.log.stat(&txn).map_err(EngineError::from)?;
+    let blobs = engine.blob_files.stat(&txn).map_err(EngineError::from)?;
     let info = engine.env().info();
     let measures = &database.measures;
     let queue = database.queue.load();
@@ -171,7 +192,24 @@ pub(crate) fn of(database: &Database) -> Result<DatabaseStatistics, Error> {
         index_bytes: engine.sub_store_bytes(&engine.indexes, &txn)?,
         audit_bytes: engine.sub_store_bytes(&engine.log, &txn)?,
         audit_entries: audit.entries as u64,
+        records_read: database.records_read.sum(),
+        oldest_snapshot: database.oldest_snapshot(),
+        blob_files: blobs.entries as u64,
+        tables: table_counts(database),
     })
+}
+
+fn table_counts(database: &Database) -> Vec<TableCounts> {
+    let tables = database.tables.load();
+    let counts = tables.iter().map(|(name, table)| {
+        let (records_read, records_written) = table.counts();
+        TableCounts {
+            table: name.clone(),
+            records_read,
+            records_written,
+        }
+    });
+    counts.collect()
 }
 
 fn add(counter: &AtomicU64, amount: u64) {
@@ -189,7 +227,8 @@ fn micros(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use resource::{Catalog as _, Context, Hub, Key, Map, Value, Write, WriteKind};
+    use futures_util::StreamExt as _;
+    use resource::{Catalog as _, Context, Hub, Key, Map, Target, Value, Write, WriteKind};
 
     use crate::{Store, StoreConfig};
 
@@ -218,5 +257,47 @@ mod tests {
         assert!(data.used_bytes > 0 && data.used_bytes < data.map_bytes);
         assert!(data.record_bytes > 0 && data.audit_entries >= 2, "{data:?}");
         assert!(store.tables("data").is_some());
+    }
+
+    #[tokio::test]
+    async fn statistics_count_records_read_and_written_by_table_and_tell_the_oldest_snapshot() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreConfig::new(directory.path()), Hub::new(1)).unwrap();
+        let schema = "type A @table { id: Int @primaryKey } type B @table { id: Int @primaryKey }";
+        let schema = crate::schema::parse(schema, "t.graphql").unwrap();
+        let tables = store.ensure(schema.tables).await.unwrap();
+        let context = Context::internal();
+        let put = |n| {
+            let body = Value::Map(Map::new());
+            Write::new(Some(Key::Int(n)), WriteKind::Put, Some(body))
+        };
+        let puts = (0..10).map(put).collect();
+        tables[0].write(puts, &context).await.unwrap();
+        tables[1].write(vec![put(1)], &context).await.unwrap();
+        let by_key = tables[1].get(&Target::record(Key::Int(1)), &context).await;
+        assert!(by_key.unwrap().is_some());
+        let statistics = || {
+            let all = store.statistics_of_databases();
+            all.into_iter().find(|one| one.database == "data").unwrap()
+        };
+        assert_eq!(statistics().oldest_snapshot, None);
+        let mut stream = tables[0]
+            .search(&Target::collection(), &context)
+            .await
+            .unwrap();
+        assert!(statistics().oldest_snapshot.is_some());
+        while let Some(records) = stream.next().await {
+            records.unwrap();
+        }
+        drop(stream);
+        let data = statistics();
+        let counts = |at: usize| {
+            (
+                data.tables[at].records_read,
+                data.tables[at].records_written,
+            )
+        };
+        assert_eq!((counts(0), counts(1)), ((10, 10), (1, 1)));
+        assert_eq!((data.records_read, data.oldest_snapshot), (11, None));
     }
 }

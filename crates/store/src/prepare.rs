@@ -52,6 +52,8 @@ pub(crate) struct PreparedWrite {
     pub(crate) supplied: Option<Map>,
     pub(crate) precondition: Precondition,
     pub(crate) expires_at: Option<Timestamp>,
+    /// A delete of what a table only holds in place of its source.
+    pub(crate) invalidates: bool,
     /// Skip the write unless the record still matches.
     pub(crate) only_if: Option<Arc<Filter>>,
 }
@@ -131,6 +133,7 @@ pub(crate) fn prepare(
         supplied,
         precondition: write.precondition,
         expires_at: write.expires_at,
+        invalidates: false,
         only_if: None,
     })
 }

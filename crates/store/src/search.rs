@@ -159,7 +159,7 @@ impl Search {
         self.plan(&snapshot)?;
         let found = snapshot.view().record(&order::encode_key(key)?)?;
         let records = self.finish(&snapshot, found.into_iter().collect());
-        self.table.database().counts.add(snapshot.counters());
+        self.table.count_query(snapshot.counters());
         Ok(records?.pop())
     }
 
@@ -275,7 +275,7 @@ impl Source for Search {
 impl Drop for Search {
     fn drop(&mut self) {
         if let Some(snapshot) = &self.snapshot {
-            self.table.database().counts.add(snapshot.counters());
+            self.table.count_query(snapshot.counters());
         }
     }
 }

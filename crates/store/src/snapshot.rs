@@ -9,9 +9,9 @@ use base::Timestamp;
 use bytes::Bytes;
 use heed::{RoTxn, WithoutTls};
 use resource::{Error, Key};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::computed::ComputedSet;
+use crate::database::SnapshotPermit;
 use crate::document::{Dictionary, StoredDocument};
 use crate::environment::{Bounds, Engine, META_LAST_TIME, SubStore, id_key};
 use crate::error::EngineError;
@@ -28,7 +28,7 @@ pub(crate) struct Snapshot {
     dictionary: Arc<Dictionary>,
     computed: Option<Arc<ComputedSet>>,
     opened: Instant,
-    _permit: OwnedSemaphorePermit,
+    _permit: SnapshotPermit,
 }
 
 /// The read transaction itself.

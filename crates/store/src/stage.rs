@@ -150,7 +150,7 @@ impl Stage<'_, '_> {
             | (WriteKind::UpdateIfPresent | WriteKind::Delete, false) => {
                 Ok(target.written(WriteOutcome::Skipped, target.current_version()))
             }
-            (WriteKind::Delete, true) => self.delete(target),
+            (WriteKind::Delete, true) => self.delete(write.invalidates, target),
             (WriteKind::Message(_), _) => self.message(write, target),
             (WriteKind::Patch | WriteKind::UpdateIfPresent | WriteKind::Upsert, true) => {
                 self.patch(write, target)
@@ -335,7 +335,7 @@ impl Stage<'_, '_> {
         Ok(written)
     }
 
-    fn delete(&mut self, target: Target) -> Result<Written, Failure> {
+    fn delete(&mut self, invalidates: bool, target: Target) -> Result<Written, Failure> {
         let local_time = self.local_time();
         let audit = self.batch.stored(&target.table).definition.audit;
         let written = target.written(WriteOutcome::Deleted, self.version);
@@ -343,7 +343,10 @@ impl Stage<'_, '_> {
             .insert((target.table.id(), target.encoded.clone()), None);
         self.staged.effects.push(Effect {
             table: target.table,
-            kind: EventKind::Delete,
+            kind: match invalidates {
+                true => EventKind::Invalidate,
+                false => EventKind::Delete,
+            },
             key: target.key,
             encoded_key: target.encoded,
             old: target.stored,

@@ -10,8 +10,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use base::VersionClock;
 use resource::{
-    Answer, Catalog, Context, Error, Hub, Resource, TableDefinition, TableStatistics, Write,
-    Written,
+    Answer, Attribute, Catalog, Context, Error, Hub, Resource, TableDefinition, TableStatistics,
+    Write, Written,
 };
 use tokio::sync::oneshot;
 
@@ -199,6 +199,42 @@ impl Store {
         answer
             .await
             .map_err(|_| Error::unavailable(format!("database '{database}' is closed")))
+    }
+
+    /// Adds an attribute to a table (`operations-api.md` §4). Records that have a value of that name get their index
+    /// entries as after [`ensure`](Self::ensure).
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database or table, 400 for an attribute that is there already or breaks a rule.
+    pub async fn create_attribute(
+        &self,
+        database: &str,
+        table: &str,
+        attribute: Attribute,
+    ) -> Result<(), Error> {
+        let alteration = Alteration::AddAttribute(table.to_owned(), Box::new(attribute));
+        alter(&*self.database(database)?, alteration)
+            .await
+            .map(drop)
+    }
+
+    /// Takes an attribute and its index from a table. The values that records hold stay, as for an attribute that a
+    /// schema file declares no longer.
+    ///
+    /// # Errors
+    ///
+    /// 404 for a missing database, table or attribute, 400 for the primary key.
+    pub async fn drop_attribute(
+        &self,
+        database: &str,
+        table: &str,
+        attribute: &str,
+    ) -> Result<(), Error> {
+        let alteration = Alteration::RemoveAttribute(table.to_owned(), attribute.to_owned());
+        alter(&*self.database(database)?, alteration)
+            .await
+            .map(drop)
     }
 
     /// Registers the function of a computed attribute (`@computed` without `from`, `schema-and-storage.md` §10).

@@ -25,6 +25,10 @@ pub(crate) enum Alteration {
     Create(Box<TableDefinition>),
     /// Remove this table; 404 if it does not exist.
     Drop(String),
+    /// Give this table an attribute; 400 if it has one of that name.
+    AddAttribute(String, Box<Attribute>),
+    /// Take this attribute and its index from this table; the values in records stay.
+    RemoveAttribute(String, String),
 }
 
 /// Makes the change; answers the tables concerned, in order.
@@ -63,6 +67,18 @@ pub(crate) fn alter(
             drop_table(&mut batch, &table).map_err(refused)?;
             vec![table]
         }
+        Alteration::AddAttribute(table, attribute) => {
+            let table = known(database, &tables, &table)?;
+            let definition = with_attribute(&table, *attribute)?;
+            redefine(&mut batch, &table, definition).map_err(refused)?;
+            vec![table]
+        }
+        Alteration::RemoveAttribute(table, name) => {
+            let table = known(database, &tables, &table)?;
+            let definition = without_attribute(&table, &name)?;
+            redefine(&mut batch, &table, definition).map_err(refused)?;
+            vec![table]
+        }
     };
     batch.commit()?;
     for table in &changed {
@@ -73,6 +89,45 @@ pub(crate) fn alter(
     }
     database.tables.store(Arc::new(tables));
     Ok(changed)
+}
+
+fn known(
+    database: &Database,
+    tables: &BTreeMap<String, Arc<Table>>,
+    name: &str,
+) -> Result<Arc<Table>, Error> {
+    let table = tables.get(name).cloned();
+    table.ok_or_else(|| missing_table(&database.name, name))
+}
+
+fn with_attribute(table: &Table, attribute: Attribute) -> Result<TableDefinition, Error> {
+    let mut definition = TableDefinition::clone(&table.stored().definition);
+    if definition.attribute(&attribute.name).is_some() {
+        return Err(Error::bad_request(format!(
+            "attribute '{}' already exists in {}.{}",
+            attribute.name, definition.database, definition.table
+        )));
+    }
+    definition.attributes.push(attribute);
+    check(&definition)?;
+    Ok(definition)
+}
+
+fn without_attribute(table: &Table, name: &str) -> Result<TableDefinition, Error> {
+    let mut definition = TableDefinition::clone(&table.stored().definition);
+    if name == definition.primary_key {
+        return Err(Error::bad_request("You cannot drop a hash attribute"));
+    }
+    let before = definition.attributes.len();
+    definition
+        .attributes
+        .retain(|attribute| attribute.name != name);
+    match definition.attributes.len() < before {
+        true => Ok(definition),
+        false => Err(Error::not_found(format!(
+            "{name} is not a defined attribute"
+        ))),
+    }
 }
 
 /// 404 in the words of `operations-api.md` §4.
@@ -196,6 +251,17 @@ fn alter_table(
     if !definition.schema_defined {
         keep_discovered(&mut definition, &old.definition);
     }
+    redefine(batch, table, definition)
+}
+
+/// Gives a table another definition, and brings its indexes in line with it.
+fn redefine(
+    batch: &mut Batch<'_>,
+    table: &Arc<Table>,
+    definition: TableDefinition,
+) -> Result<(), Failure> {
+    batch.load(table)?;
+    let old = Arc::clone(batch.stored(table));
     if definition == *old.definition {
         return Ok(());
     }

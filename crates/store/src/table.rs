@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use base::Timestamp;
@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::blob::{self, BlobEntry, Place};
 use crate::computed::{ComputeFunction, ComputedSet, Functions};
+use crate::counter::Counter;
 use crate::database::Database;
 use crate::document::{Dictionary, StoredDocument};
 use crate::environment::id_key;
@@ -27,7 +28,7 @@ use crate::prepare::{Author, PreparedWrite, prepare};
 use crate::pump::{self, Pump};
 use crate::record;
 use crate::search::{Readable, Search};
-use crate::snapshot::Found;
+use crate::snapshot::{Found, ReadCounters};
 use crate::stored_table::{StoredTable, TableId};
 use crate::structure::missing_table;
 use crate::writer::{Command, Transaction};
@@ -55,6 +56,8 @@ pub struct Table {
     dropped: AtomicBool,
     /// Whether the table caches a source.
     sourced: AtomicBool,
+    records_read: Counter,
+    records_written: AtomicU64,
 }
 
 struct ComputedOf {
@@ -90,6 +93,8 @@ impl Table {
             computed: ArcSwapOption::default(),
             dropped: AtomicBool::new(false),
             sourced: AtomicBool::new(false),
+            records_read: Counter::default(),
+            records_written: AtomicU64::new(0),
         })
     }
 
@@ -168,6 +173,28 @@ impl Table {
         Ok(())
     }
 
+    /// Counts what a query has read.
+    pub(crate) fn count_query(&self, read: &ReadCounters) {
+        self.count_read(read.records.get());
+        self.database.counts.add(read);
+    }
+
+    fn count_read(&self, records: u64) {
+        self.records_read.add(records);
+        self.database.records_read.add(records);
+    }
+
+    /// Counts committed changes; called by the writer thread.
+    pub(crate) fn count_written(&self, records: u64) {
+        self.records_written.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Records read, by key and by queries, and changes committed since the database was opened.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let written = self.records_written.load(Ordering::Relaxed);
+        (self.records_read.sum(), written)
+    }
+
     /// Makes the table the cache of one source; `false` if it is that already.
     pub(crate) fn claim_source(&self) -> bool {
         !self.sourced.swap(true, Ordering::AcqRel)
@@ -229,6 +256,7 @@ impl Table {
         let Some(bytes) = stored.map_err(EngineError::from)? else {
             return Ok(None);
         };
+        self.count_read(1);
         let (header, _, document) = record::split(bytes)?;
         if header.is_expired(Timestamp::now()) {
             return Ok(None);

@@ -330,7 +330,7 @@ impl Verifier<'_> {
                 .and_then(|bytes| record::split(bytes).ok())
                 .map(|(header, _, _)| header);
             let agrees = match (entry.kind, header) {
-                (EventKind::Delete, header) => {
+                (EventKind::Delete | EventKind::Invalidate, header) => {
                     header.is_none_or(|header| header.local_time > read_time(time))
                 }
                 (_, Some(header)) => header.local_time >= read_time(time),

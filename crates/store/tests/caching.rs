@@ -10,11 +10,11 @@ use base::Timestamp;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use resource::{
-    Answer, Context, Error, ErrorKind, Key, Permissions, Query, Record, Resource, TableAccess,
-    Target, Value, Write, WriteKind,
+    Answer, Context, Error, ErrorKind, EventKind, Key, Permissions, Query, Record, Resource, Scope,
+    SubscribeOptions, TableAccess, Target, Value, Write, WriteKind,
 };
-use store::{CacheControl, CacheLifetime, CachedTable, Loaded, Source};
-use support::{Fixture, get, internal, json, keys, user, write, write_as};
+use store::{CacheControl, CacheLifetime, CachedTable, ChangeKind, Loaded, Source, SourceChange};
+use support::{Fixture, deliveries, get, internal, json, keys, user, write, write_as};
 
 /// A source that counts, waits and fails as it is told.
 #[derive(Default)]
@@ -313,4 +313,123 @@ async fn s12_a_table_has_one_source() {
         error.message(),
         "Can not have multiple canonical (non-intermediate) sources"
     );
+}
+
+fn follow(cache: &Cache, changes: Vec<SourceChange>) -> impl Future<Output = ()> {
+    let cached = Arc::clone(&cache.cached);
+    let one_by_one = changes.into_iter().map(|change| Ok(vec![change]));
+    let stream = futures_util::stream::iter(one_by_one.collect::<Vec<_>>());
+    async move { cached.follow(Box::pin(stream)).await.unwrap() }
+}
+
+fn change(key: &str, kind: ChangeKind, value: &str) -> SourceChange {
+    let value = (!value.is_empty()).then(|| json(value));
+    SourceChange::new(Some(Key::from(key)), kind, value)
+}
+
+#[tokio::test]
+async fn s12_3_what_a_source_reports_is_made_in_the_table_and_not_sent_back() {
+    let cache = cache(Duration::from_secs(3600)).await;
+    let changes = vec![
+        change("p", ChangeKind::Put, r#"{"name":"put","load":100}"#),
+        change("p", ChangeKind::Patch, r#"{"load":101}"#),
+        change("d", ChangeKind::Put, r#"{"name":"gone"}"#),
+        change("d", ChangeKind::Delete, ""),
+        // It can not be made; those that follow are.
+        change("x", ChangeKind::Put, "7"),
+        SourceChange::new(
+            None,
+            ChangeKind::Put,
+            Some(json(r#"{"id":"k","name":"key"}"#)),
+        ),
+        SourceChange::new(None, ChangeKind::Put, Some(json(r#"{"name":"no key"}"#))),
+    ];
+    follow(&cache, changes).await;
+    assert_eq!(keys(&cache.table, Query::default()).await, ["k", "p"]);
+    let record = get(&cache.table, "p").await.unwrap();
+    assert_eq!(record.body.json(), r#"{"id":"p","name":"put","load":101}"#);
+    let lifetime = record.expires_at.unwrap().as_millis() - record.version.as_millis();
+    assert!(
+        (lifetime / 1000.0 - 7200.0).abs() < 1.0,
+        "expiration and eviction"
+    );
+    assert_eq!(cache.origin.written.load(Ordering::SeqCst), 0);
+    cache.fixture.verify("data").await;
+}
+
+#[tokio::test]
+async fn s12_3_the_changes_of_a_transaction_happen_together_in_all_tables() {
+    let cache = cache(Duration::from_secs(3600)).await;
+    let other = cache
+        .fixture
+        .table("type Other @table { id: ID @primaryKey, n: Int }")
+        .await;
+    let in_other = |value: &str| SourceChange {
+        table: Some("Other".to_owned()),
+        ..change("1", ChangeKind::Put, value)
+    };
+    let together = [
+        // The second write of the first breaks a rule, so neither is made.
+        vec![
+            change("a", ChangeKind::Put, r#"{"name":"half"}"#),
+            in_other(r#"{"n":"text"}"#),
+        ],
+        vec![
+            change("b", ChangeKind::Put, r#"{"name":"both"}"#),
+            in_other(r#"{"n":1}"#),
+        ],
+    ];
+    let stream = futures_util::stream::iter(together.map(Ok));
+    cache.cached.follow(Box::pin(stream)).await.unwrap();
+    assert_eq!(keys(&cache.table, Query::default()).await, ["b"]);
+    assert_eq!(keys(&other, Query::default()).await, ["1"]);
+}
+
+#[tokio::test]
+async fn s12_2_an_invalidated_record_is_asked_for_again_and_subscribers_are_told() {
+    let cache = cache(Duration::from_secs(3600)).await;
+    cache.fixture.dispatch();
+    assert_eq!(cache.load(CacheControl::default()).await.unwrap(), Some(1));
+    let options = SubscribeOptions {
+        omit_current: true,
+        ..SubscribeOptions::default()
+    };
+    let context = internal();
+    let subscription = cache.table.subscribe(Scope::All, &options, &context);
+    let mut subscription = subscription.await.unwrap();
+    assert!(cache.cached.invalidate(&Key::from("a")).await.unwrap());
+    let event = deliveries(&mut subscription, 1).await.remove(0);
+    assert_eq!(event.event.kind, EventKind::Invalidate);
+    assert!(event.event.body.is_none());
+    assert!(
+        !cache.cached.invalidate(&Key::from("a")).await.unwrap(),
+        "not held"
+    );
+    assert_eq!(cache.load(CacheControl::default()).await.unwrap(), Some(2));
+    assert_eq!(cache.origin.written.load(Ordering::SeqCst), 0);
+    cache.fixture.verify("data").await;
+}
+
+#[tokio::test]
+async fn s12_3_what_was_loaded_before_a_change_does_not_replace_it() {
+    let cache = cache(Duration::from_secs(3600)).await;
+    let closed = cache.origin.gate.lock().await;
+    let control = CacheControl::default();
+    let mut load = Box::pin(cache.load(control));
+    assert!(
+        load.as_mut().now_or_never().is_none(),
+        "it waits for the source"
+    );
+    follow(
+        &cache,
+        vec![change("a", ChangeKind::Put, r#"{"name":"new","load":100}"#)],
+    )
+    .await;
+    drop(closed);
+    assert_eq!(
+        load.await.unwrap(),
+        Some(1),
+        "who asked before gets what was then"
+    );
+    assert_eq!(cache.load(control).await.unwrap(), Some(100));
 }

@@ -403,3 +403,129 @@ async fn a_directory_is_opened_by_one_store_at_a_time() {
     drop(fixture.store);
     store::Store::open(config, resource::Hub::new(1)).unwrap();
 }
+
+#[tokio::test]
+async fn s2_3_an_attribute_is_added_and_dropped_by_name() {
+    let fixture = Fixture::new();
+    let store = &fixture.store;
+    let table = store.create_table(dynamic("T")).await.unwrap();
+    write(&table, "1", WriteKind::Put, r#"{"color":"red"}"#)
+        .await
+        .unwrap();
+    store.drop_attribute("data", "T", "color").await.unwrap();
+    assert!(table.table().unwrap().attribute("color").is_none());
+    assert!(text(&table, "1").await.contains("red"), "the value stays");
+    let red = || matching(compare("color", Comparator::Equals, "red"));
+    let mut attribute = Attribute::new("color", AttributeType::Any);
+    attribute.indexed = true;
+    store
+        .create_attribute("data", "T", attribute.clone())
+        .await
+        .unwrap();
+    assert_eq!(keys(&table, red()).await, ["1"], "and is indexed again");
+    let again = message(store.create_attribute("data", "T", attribute).await);
+    assert_eq!(
+        again,
+        (400, "attribute 'color' already exists in data.T".into())
+    );
+    let key = message(store.drop_attribute("data", "T", "id").await);
+    assert_eq!(key, (400, "You cannot drop a hash attribute".into()));
+    for (table, name) in [("T", "none"), ("U", "color")] {
+        assert_eq!(
+            message(store.drop_attribute("data", table, name).await).0,
+            404
+        );
+    }
+    // A schema that is loaded again makes no attribute that nobody writes.
+    store.drop_attribute("data", "T", "color").await.unwrap();
+    store.ensure(vec![dynamic("T")]).await.unwrap();
+    assert!(table.table().unwrap().attribute("color").is_none());
+    store.settle("data").await.unwrap();
+    fixture.verify("data").await;
+}
+
+#[tokio::test]
+async fn s2_3_a_change_of_type_builds_the_index_anew_and_can_be_taken_back() {
+    let fixture = Fixture::with(|config| config.inline_index_records = 100);
+    let schema =
+        |kind: &str| format!("type T @table {{ id: Int @primaryKey, n: {kind} @indexed }}");
+    let table = fixture.table(&schema("Int")).await;
+    for start in (0..10_000).step_by(1_000) {
+        let puts = (start..start + 1_000).map(|n| {
+            let body = json(&format!(r#"{{"n":{n}}}"#));
+            Write::new(Some(Key::Int(n)), WriteKind::Put, Some(body))
+        });
+        table.write(puts.collect(), &internal()).await.unwrap();
+    }
+    let seven = || matching(compare("n", Comparator::Equals, 7_i64));
+    // Begun, and taken back before it ended: the index of before is gone, and is built again.
+    for kind in ["Long", "Float", "Int"] {
+        fixture.ensure(&schema(kind)).await;
+        let progress = fixture.store.index_progress("data").unwrap();
+        assert!(progress.len() <= 1, "one index at a time: {progress:?}");
+        for index in progress {
+            assert!(index.attribute == "n" && index.built <= index.records);
+        }
+        match search(&table, seven()).await {
+            Ok(records) => assert_eq!(records.len(), 1),
+            Err(error) => assert_eq!(error.status(), 503),
+        }
+    }
+    // Writes go on meanwhile and are found.
+    let put = Write::new(
+        Some(Key::Int(20_000)),
+        WriteKind::Put,
+        Some(json(r#"{"n":7}"#)),
+    );
+    table.write(vec![put], &internal()).await.unwrap();
+    fixture.store.settle("data").await.unwrap();
+    assert!(fixture.store.index_progress("data").unwrap().is_empty());
+    assert_eq!(keys(&table, seven()).await, ["7", "20000"]);
+    let found = fixture.verify("data").await;
+    assert_eq!(
+        found.index_entries, 10_001,
+        "nothing of the dropped ones is left"
+    );
+}
+
+#[tokio::test]
+async fn s2_3_indexes_come_and_go_while_many_write() {
+    let fixture = Fixture::with(|config| config.inline_index_records = 10);
+    let schema =
+        |indexed: &str| format!("type T @table {{ id: Int @primaryKey, n: Int {indexed} }}");
+    let table = fixture.table(&schema("")).await;
+    let writers = (0..4_i64).map(|writer| {
+        let table = Arc::clone(&table);
+        async move {
+            for round in 0..100_i64 {
+                let puts = (0..50).map(|n| {
+                    let body = json(&format!(r#"{{"n":{}}}"#, (round + n) % 10));
+                    Write::new(
+                        Some(Key::Int(writer * 1_000 + n)),
+                        WriteKind::Put,
+                        Some(body),
+                    )
+                });
+                table.write(puts.collect(), &internal()).await.unwrap();
+            }
+        }
+    });
+    let schemas = async {
+        for round in 0..20 {
+            let indexed = if round % 2 == 0 { "@indexed" } else { "" };
+            fixture.ensure(&schema(indexed)).await;
+        }
+        fixture.ensure(&schema("@indexed")).await;
+    };
+    futures_util::future::join(futures_util::future::join_all(writers), schemas).await;
+    fixture.store.settle("data").await.unwrap();
+    let found = fixture.verify("data").await;
+    assert_eq!((found.records, found.index_entries), (200, 200));
+    let mut count = 0;
+    for n in 0..10_i64 {
+        count += keys(&table, matching(compare("n", Comparator::Equals, n)))
+            .await
+            .len();
+    }
+    assert_eq!(count, 200);
+}

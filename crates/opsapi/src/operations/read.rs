@@ -11,6 +11,7 @@ use resource::{
 use crate::operations::condition::{self, ATTRIBUTE, VALUE};
 use crate::operations::definition;
 use crate::operations::selection::{self, GET_ATTRIBUTES, Selection, require_known};
+use crate::operations::unavailable::not_available;
 use crate::parameters::{Check, Parameter};
 use crate::permission::TablePermission;
 use crate::{Call, Failure, Need, Operation, Reply};
@@ -35,6 +36,26 @@ pub(super) fn operations(catalog: &Arc<dyn Catalog>) -> Vec<Operation> {
             search_by_conditions,
         ),
     ]
+}
+
+/// The searches, under all their names.
+pub(super) const SEARCHES: [&str; 4] = [
+    "search_by_id",
+    "search_by_hash",
+    "search_by_value",
+    "search_by_conditions",
+];
+
+/// The search that the parameters name.
+pub(super) async fn search(catalog: Arc<dyn Catalog>, call: Call) -> Result<Reply, Failure> {
+    let name = call.parameters.get("operation").and_then(Value::as_str);
+    match name.unwrap_or_default() {
+        "search_by_id" | "search_by_hash" => search_by_id(catalog, call).await,
+        "search_by_value" => search_by_value(catalog, call).await,
+        "search_by_conditions" => search_by_conditions(catalog, call).await,
+        "sql" => Err(not_available("sql")),
+        other => Err(Failure::new(400, format!("Operation '{other}' not found"))),
+    }
 }
 
 async fn search_by_id(catalog: Arc<dyn Catalog>, call: Call) -> Result<Reply, Failure> {

@@ -145,10 +145,13 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 fn unavailable(name: &'static str, need: Need) -> Operation {
-    Operation::new(name, need, move |_| async move {
-        Err(Failure::new(
-            501,
-            format!("Operation '{name}' is not available in this build"),
-        ))
-    })
+    Operation::new(name, need, move |_| async move { Err(not_available(name)) })
+}
+
+/// The answer of an operation that is not there.
+pub(super) fn not_available(name: &str) -> Failure {
+    Failure::new(
+        501,
+        format!("Operation '{name}' is not available in this build"),
+    )
 }

@@ -64,9 +64,14 @@ async fn delete(catalog: Arc<dyn Catalog>, call: Call) -> Result<Reply, Failure>
     }
     let total = writes.len();
     let done = Done::of(table.write(writes, &call.context).await?);
-    let noun = if total == 1 { "record" } else { "records" };
-    let message = format!("{} of {total} {noun} successfully deleted", done.done.len());
+    let message = deleted_message(done.done.len(), total);
     Ok(done.reply_with(message, "deleted_hashes", true))
+}
+
+/// What a deletion says of itself.
+pub(super) fn deleted_message(deleted: usize, total: usize) -> String {
+    let noun = if total == 1 { "record" } else { "records" };
+    format!("{deleted} of {total} {noun} successfully deleted")
 }
 
 async fn write_records(
@@ -106,7 +111,8 @@ async fn write_records(
     Ok(Done::of(written.map_err(Failure::missing_is_bad_request)?))
 }
 
-fn actions(kind: &WriteKind) -> &'static [Action] {
+/// What a role needs for a write of this kind.
+pub(super) fn actions(kind: &WriteKind) -> &'static [Action] {
     match kind {
         WriteKind::InsertIfAbsent => &[Action::Insert],
         WriteKind::UpdateIfPresent => &[Action::Update],
@@ -180,7 +186,12 @@ fn require_attributes(
     permission.require_attributes(definition, names(), actions)
 }
 
-fn write(definition: &TableDefinition, mut body: Map, kind: &WriteKind) -> Result<Write, Failure> {
+/// The write of one record, whose key is one of its members.
+pub(super) fn write(
+    definition: &TableDefinition,
+    mut body: Map,
+    kind: &WriteKind,
+) -> Result<Write, Failure> {
     let primary_key = definition.primary_key.as_str();
     let key = match body.get(primary_key) {
         None | Some(Value::Null) => None,

@@ -1,18 +1,25 @@
 //! A chain with the operations, some data, and callers.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use auth::{AuthConfig, Directory};
 use base::WorkerId;
 use http_chain::{Body, Chain, Request, Response, Stage};
-use opsapi::{Operations, OpsConfig};
-use resource::{Caller, Catalog, Context, Protocol, User, Value, json};
+use opsapi::{BulkLimits, ComponentsConfig, JobLimits, Jobs, Lifecycle, Operations, OpsConfig};
+use resource::{Caller, Catalog, Context, Map, Protocol, User, Value, json};
+use tempfile::TempDir;
 
+use crate::backup::Copies;
 use crate::memory::MemoryCatalog;
+use crate::services::{Files, Past, Process, log_directory, settings};
 
 pub(crate) struct Fixture {
     pub(crate) chain: Chain,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) process: Arc<Process>,
+    pub(crate) components: TempDir,
+    pub(crate) backups: TempDir,
 }
 
 /// `inventory.Item` is declared, `data.Dog` is dynamic, `empty` has no tables.
@@ -37,7 +44,30 @@ impl Fixture {
     }
 
     pub(crate) async fn with(config: OpsConfig) -> Self {
-        let catalog: Arc<dyn Catalog> = Arc::new(MemoryCatalog::default());
+        Self::build(
+            Arc::new(MemoryCatalog::default()),
+            config,
+            JobLimits::default(),
+        )
+        .await
+    }
+
+    pub(crate) async fn with_jobs(limits: JobLimits) -> Self {
+        Self::build(
+            Arc::new(MemoryCatalog::default()),
+            OpsConfig::default(),
+            limits,
+        )
+        .await
+    }
+
+    /// On a catalog that may have content of its own.
+    pub(crate) async fn on(catalog: Arc<MemoryCatalog>, limits: JobLimits) -> Self {
+        Self::build(catalog, OpsConfig::default(), limits).await
+    }
+
+    async fn build(memory: Arc<MemoryCatalog>, config: OpsConfig, limits: JobLimits) -> Self {
+        let catalog = Arc::clone(&memory) as Arc<dyn Catalog>;
         let users = catalog
             .create_table(auth::tables::user_table())
             .await
@@ -53,9 +83,34 @@ impl Fixture {
             .ensure_administrator("admin", Some("root"))
             .await
             .unwrap();
-        let operations = Operations::new(catalog, config).with_directory(Arc::clone(&directory));
+        let jobs = Jobs::start(&catalog, limits).unwrap();
+        let process = Arc::new(Process::default());
+        let components = tempfile::tempdir().unwrap();
+        let backups = tempfile::tempdir().unwrap();
+        let component_limits = ComponentsConfig {
+            reserved: vec!["http".to_owned()],
+            package_bytes: 1 << 20,
+            ..ComponentsConfig::new(components.path())
+        };
+        let lifecycle = Arc::clone(&process) as Arc<dyn Lifecycle>;
+        let operations = Operations::new(catalog, config)
+            .with_directory(Arc::clone(&directory))
+            .with_jobs(&jobs, &BulkLimits::default())
+            .with_structure(memory)
+            .with_history(Arc::new(Past), &jobs)
+            .with_logs(Arc::new(Files(log_directory())))
+            .with_configuration(settings())
+            .with_backups(Arc::new(Copies), backups.path().to_owned(), &jobs)
+            .with_components(component_limits, Arc::clone(&lifecycle))
+            .with_lifecycle(lifecycle, &jobs);
         let chain = Chain::new([("operations", Stage::handler(operations))]);
-        let fixture = Self { chain, directory };
+        let fixture = Self {
+            chain,
+            directory,
+            process,
+            components,
+            backups,
+        };
         for request in DATA {
             let (status, body) = fixture.ask(&admin(), request).await;
             assert_eq!(status, 200, "{body}");
@@ -96,6 +151,51 @@ impl Fixture {
     pub(crate) async fn says(&self, caller: &Caller, body: &str, message: &str) {
         self.check(caller, body, 200, &format!("{{\"message\": {message:?}}}"))
             .await;
+    }
+
+    /// Starts a job, waits for its end, and answers its row.
+    pub(crate) async fn job(&self, caller: &Caller, body: &str) -> Map {
+        let (status, answer) = self.ask(caller, body).await;
+        assert_eq!(status, 200, "{body} -> {answer}");
+        let answer = value(&answer);
+        let answer = answer.as_map().unwrap();
+        let id = answer.get("job_id").and_then(Value::as_str).unwrap();
+        let message = answer.get("message").and_then(Value::as_str).unwrap();
+        assert_eq!(message.split(' ').nth(4), Some(id), "{message}");
+        self.ended(id).await
+    }
+
+    /// The row of a job once it has ended.
+    pub(crate) async fn ended(&self, id: &str) -> Map {
+        let question = format!(r#"{{"operation": "get_job", "id": {id:?}}}"#);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let (status, answer) = self.ask(&admin(), &question).await;
+            assert_eq!(status, 200, "{answer}");
+            let answer = value(&answer);
+            let job = answer.as_array().unwrap()[0].as_map().unwrap().clone();
+            if job.contains_key("end_datetime") {
+                return job;
+            }
+            assert!(Instant::now() < deadline, "{job:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Runs a job that ends well, with this message.
+    pub(crate) async fn completes(&self, caller: &Caller, body: &str, message: &str) {
+        let job = self.job(caller, body).await;
+        let ended = (job.get("status"), job.get("message"));
+        let expected = (&Value::from("COMPLETE"), &Value::from(message));
+        assert_eq!(ended, (Some(expected.0), Some(expected.1)), "{body}");
+    }
+
+    /// Runs a job that fails, with this message.
+    pub(crate) async fn fails(&self, caller: &Caller, body: &str, message: &str) {
+        let job = self.job(caller, body).await;
+        let ended = (job.get("status"), job.get("message"));
+        let expected = (&Value::from("ERROR"), &Value::from(message));
+        assert_eq!(ended, (Some(expected.0), Some(expected.1)), "{body}");
     }
 
     pub(crate) async fn send(&self, request: http::Request<Body>) -> Response {

@@ -20,6 +20,20 @@ pub(crate) struct MemoryCatalog {
     databases: Mutex<BTreeMap<String, BTreeMap<String, Arc<MemoryTable>>>>,
 }
 
+impl MemoryCatalog {
+    /// Changes the definition of a table.
+    pub(crate) fn alter(
+        &self,
+        database: &str,
+        table: &str,
+        change: impl FnOnce(&mut TableDefinition),
+    ) {
+        let databases = self.databases.lock().unwrap();
+        let mut definition = databases[database][table].definition.lock().unwrap();
+        change(Arc::make_mut(&mut definition));
+    }
+}
+
 impl Catalog for MemoryCatalog {
     fn databases(&self) -> Vec<String> {
         let databases = self.databases.lock().unwrap();
@@ -187,7 +201,8 @@ impl MemoryTable {
             (WriteOutcome::Skipped, _) => {}
             (WriteOutcome::Deleted, _) => _ = records.remove(&key),
             (_, body) => {
-                let mut map = old
+                let merged = old.filter(|_| write.kind != WriteKind::Put);
+                let mut map = merged
                     .and_then(|old| old.as_map().cloned())
                     .unwrap_or_default();
                 map.insert(definition.primary_key.as_str(), key.to_value());

@@ -33,8 +33,8 @@ pub struct ConnAck {
     pub assigned_client_identifier: Option<String>,
     /// Topic Alias Maximum of the server.
     pub topic_alias_maximum: Option<u16>,
-    /// Whether to say that retained messages, wildcards and subscription identifiers are available and shared
-    /// subscriptions are not.
+    /// Whether to say that retained messages, wildcards, subscription identifiers and shared subscriptions are
+    /// available.
     pub announce_capabilities: bool,
 }
 
@@ -78,7 +78,7 @@ pub fn connack(version: Version, connack: &ConnAck, out: &mut BytesMut) {
         properties.retain_available = Some(1);
         properties.wildcard_subscription_available = Some(1);
         properties.subscription_identifiers_available = Some(1);
-        properties.shared_subscription_available = Some(0);
+        properties.shared_subscription_available = Some(1);
     }
     let packet = v5::ConnAck {
         session_present: connack.session_present,

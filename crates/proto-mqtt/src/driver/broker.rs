@@ -1,15 +1,18 @@
 //! What the connections of a server share.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use base::WorkerId;
-use resource::{Authenticator, Registry};
+use resource::{Authenticator, Registry, Resource};
 
 use super::maintenance::Agenda;
 use super::sessions::{SessionInfo, Sessions, Signal};
+use super::shared::Groups;
 use super::store::{MemorySessions, SessionStore};
+use super::system::SystemTopics;
+use crate::mapping::Topics;
 use crate::session::Counters;
 use crate::{CloseCause, ConfigError, MqttConfig};
 
@@ -22,6 +25,12 @@ pub struct Broker {
     /// Sessions that outlive their connection, and Wills.
     pub(super) store: Arc<dyn SessionStore>,
     pub(super) agenda: Agenda,
+    /// Of shared subscriptions.
+    pub(super) groups: Arc<Groups>,
+    /// Topics that are no resource, once they are on.
+    free_topics: OnceLock<Arc<dyn Resource>>,
+    pub(super) system: Arc<SystemTopics>,
+    system_topics: Arc<dyn Resource>,
     /// One a worker, so that no two threads write the same cache line.
     totals: Vec<Totals>,
 }
@@ -56,6 +65,8 @@ impl Broker {
         store: Arc<dyn SessionStore>,
     ) -> Result<Arc<Self>, ConfigError> {
         config.check()?;
+        let system = Arc::new(SystemTopics::default());
+        let system_topics = Arc::clone(&system) as Arc<dyn Resource>;
         Ok(Arc::new(Self {
             registry,
             authenticator,
@@ -63,8 +74,31 @@ impl Broker {
             sessions: Sessions::default(),
             store,
             agenda: Agenda::default(),
+            groups: Arc::default(),
+            free_topics: OnceLock::new(),
+            system,
+            system_topics,
             totals: (0..workers.max(1)).map(|_| Totals::default()).collect(),
         }))
+    }
+
+    /// Makes every topic that matches no exported resource a plain one (`mqtt.freeTopics`), from now on and once.
+    ///
+    /// Topics are the keys of `table`, whose primary key is text, which takes attributes that are not declared,
+    /// and which must not be exported. It needs a log if durable sessions are to get what they missed. Who may
+    /// publish and subscribe is for the table to say: super users, and roles with permissions on it.
+    pub fn enable_free_topics(&self, table: Arc<dyn Resource>) {
+        if self.free_topics.set(table).is_err() {
+            tracing::error!("free topics were enabled twice; the first table stays");
+        }
+    }
+
+    pub(super) fn topics(&self) -> Topics<'_> {
+        Topics {
+            registry: &self.registry,
+            free: self.free_topics.get(),
+            system: Some(&self.system_topics),
+        }
     }
 
     /// The settings.

@@ -16,18 +16,19 @@ use tokio::time::sleep_until;
 
 use super::Identity;
 use super::broker::Broker;
-use super::feed::{Batch, Feed, FeedHandle, Part, feed};
+use super::feed::{Batch, Feed, FeedHandle, Part, Running, feed};
 use super::maintenance::now_ms;
 use super::operations::{self, Admitted, BoxFuture, Filter, Opened, Published};
 use super::record::SessionRecord;
 use super::sessions::{Claim, Signal, assigned_client_id};
+use super::shared::Membership;
 use super::socket::{Progress, Socket};
 use crate::codec::take_frame;
 use crate::mapping::Publisher;
 use crate::session::{
     Action, Counters, FilterRequest, PublishRequest, Session, SubscriptionKey, Will,
 };
-use crate::{CloseCause, Refusal};
+use crate::{CloseCause, QoS, Refusal};
 
 /// How long the last bytes may take when the peer may be gone, and how long the peer's own are waited for.
 const SHORT: Duration = Duration::from_secs(1);
@@ -138,6 +139,7 @@ impl<I: Io> Connection<I> {
             let wake = self.wake(&mut shutdown, deadline).await;
             self.handle(wake);
             self.handle_frames();
+            self.finish_shared();
             self.start_save();
             self.count();
         }
@@ -151,6 +153,8 @@ impl<I: Io> Connection<I> {
             .cloned()
             .unwrap_or(CloseCause::EndOfStream);
         // Deliveries stop, and whoever takes over need not wait for our last bytes to be read.
+        self.finish_shared();
+        let groups = self.leave_groups();
         self.subscriptions.clear();
         self.feeds.clear();
         self.operation = None;
@@ -159,6 +163,11 @@ impl<I: Io> Connection<I> {
         self.record.will = self.delayed_will.take();
         if was_kept {
             self.keep().await;
+        }
+        for filter in groups {
+            if let Err(error) = self.broker.save_group(&filter).await {
+                tracing::error!(%error, %filter, "a shared subscription was not kept");
+            }
         }
         // Polled once: the resources have every publication before a successor can send its first.
         let Self {
@@ -334,18 +343,64 @@ impl<I: Io> Connection<I> {
                 Action::PublishWill(will) => self.publish_will(will),
                 Action::Resume(requests) => {
                     let (broker, context) = (Arc::clone(&self.broker), Arc::clone(&self.context));
-                    let resume = operations::resume(broker, context, requests);
+                    let resume = operations::resume(broker, context, requests, self.membership());
                     self.operation = Some(Box::pin(async { Done::Resumed(resume.await) }));
                 }
                 Action::Subscribe(filters) => self.subscribe_next = Some(filters),
-                Action::Unsubscribe(key) => {
-                    self.subscriptions.remove(&key);
-                }
+                Action::Unsubscribe(key) => self.unsubscribe(key),
             }
         }
         if self.publishes.is_empty() {
             self.start_subscribe();
         }
+    }
+
+    fn unsubscribe(&mut self, key: SubscriptionKey) {
+        let Some(subscribed) = self.subscriptions.remove(&key) else {
+            return;
+        };
+        if let Some(member) = &subscribed.feed.member {
+            member.forget(self.session.client_id());
+            // [MQTT-3.10.4-3]: what was sent is completed here.
+            member.leave(|at| self.session.in_flight(key, at).is_some());
+        }
+    }
+
+    /// How this session takes part in shared subscriptions.
+    fn membership(&self) -> Membership {
+        Membership {
+            is_kept: self.session.session_expiry_interval_s() > 0,
+            window: self.session.send_window(),
+        }
+    }
+
+    /// Tells the groups of shared subscriptions what the client has.
+    fn finish_shared(&mut self) {
+        for (key, at) in self.session.take_shared_finished() {
+            let subscribed = self.subscriptions.get(&key);
+            if let Some(member) = subscribed.and_then(|one| one.feed.member.as_ref()) {
+                member.finish(at);
+            }
+        }
+    }
+
+    /// Gives back what others of a shared subscription can deliver: all but QoS 2 that was sent. Answers the
+    /// groups that are kept for this session.
+    fn leave_groups(&self) -> Vec<Arc<str>> {
+        let is_kept = self.session.session_expiry_interval_s() > 0;
+        let mut groups = Vec::new();
+        for (key, subscribed) in &self.subscriptions {
+            let Some(member) = &subscribed.feed.member else {
+                continue;
+            };
+            if is_kept {
+                groups.push(Arc::clone(member.filter()));
+            } else {
+                member.forget(self.session.client_id());
+            }
+            member.leave(|at| self.session.in_flight(*key, at) == Some(QoS::ExactlyOnce));
+        }
+        groups
     }
 
     /// Publishes the Will now, or leaves it with the session until its delay is over.
@@ -401,6 +456,7 @@ impl<I: Io> Connection<I> {
             Arc::clone(&self.broker),
             Arc::clone(&self.context),
             filters.collect(),
+            self.membership(),
         );
         self.operation = Some(Box::pin(async { Done::Subscribed(subscribe.await) }));
     }
@@ -456,7 +512,8 @@ impl<I: Io> Connection<I> {
             subscription,
         } = opened;
         match (self.subscriptions.get(&key), subscription) {
-            (Some(subscribed), Some(state)) => subscribed.feed.replay(state),
+            (Some(subscribed), Some(Running::Own(state))) => subscribed.feed.replay(state),
+            (Some(_), Some(Running::Shared(..))) => {} // it is a member already
             (None, Some(subscription)) => {
                 let (stream, feed) = feed(key, subscription);
                 self.feeds.push(stream);

@@ -8,6 +8,7 @@ use base::Timestamp;
 use futures_util::Stream;
 use resource::{Delivery, Error, Subscription};
 
+use super::shared::Member;
 use crate::session::SubscriptionKey;
 
 /// Deliveries that became ready together.
@@ -21,6 +22,20 @@ pub(super) enum Part {
     CaughtUp(Timestamp),
 }
 
+/// Where a feed takes its deliveries from.
+pub(super) enum Running {
+    /// A subscription of its own.
+    Own(Subscription),
+    /// A place in a group.
+    Shared(Arc<Member>, Option<Resend>),
+}
+
+/// What a session is to be sent again of a shared subscription, out of a replay of the log.
+pub(super) struct Resend {
+    pub(super) replay: Subscription,
+    pub(super) wanted: Vec<Timestamp>,
+}
+
 /// The stream half; ends when stopped, or after an error.
 pub(super) struct Feed {
     key: SubscriptionKey,
@@ -30,19 +45,25 @@ pub(super) struct Feed {
 /// The other half. Dropping it stops the feed at once, also when the stream is not polled any more.
 pub(super) struct FeedHandle {
     shared: Arc<Mutex<Shared>>,
+    /// Of a shared subscription.
+    pub(super) member: Option<Arc<Member>>,
 }
 
 /// The lock is only ever taken by the task of the connection; it makes the halves `Send`.
 #[derive(Default)]
 struct Shared {
-    subscription: Option<Subscription>,
+    subscription: Option<Running>,
     /// Current state that is to be delivered once more before `subscription` goes on.
     replay: Option<Subscription>,
     waker: Option<Waker>,
 }
 
 /// Both halves of a feed.
-pub(super) fn feed(key: SubscriptionKey, subscription: Subscription) -> (Feed, FeedHandle) {
+pub(super) fn feed(key: SubscriptionKey, subscription: Running) -> (Feed, FeedHandle) {
+    let member = match &subscription {
+        Running::Own(_) => None,
+        Running::Shared(member, _) => Some(Arc::clone(member)),
+    };
     let shared = Shared {
         subscription: Some(subscription),
         ..Shared::default()
@@ -53,7 +74,7 @@ pub(super) fn feed(key: SubscriptionKey, subscription: Subscription) -> (Feed, F
             key,
             shared: Arc::clone(&shared),
         },
-        FeedHandle { shared },
+        FeedHandle { shared, member },
     )
 }
 
@@ -102,14 +123,27 @@ impl Shared {
                 Err(error) => return Poll::Ready(Some(Err(self.end(error)))),
             }
         }
-        let Some(subscription) = &mut self.subscription else {
-            return Poll::Ready(None);
+        let polled = match &mut self.subscription {
+            None => return Poll::Ready(None),
+            Some(Running::Own(subscription)) => poll_own(subscription, cx),
+            Some(Running::Shared(_, Some(resend))) => {
+                let polled = resend.poll(cx);
+                if let Poll::Ready(Ok(Part::CaughtUp(_))) = &polled {
+                    self.end_resend();
+                }
+                polled
+            }
+            Some(Running::Shared(member, None)) => {
+                member.poll(cx).map(|batch| batch.map(Part::Deliveries))
+            }
         };
-        Poll::Ready(Some(match std::task::ready!(subscription.poll_next(cx)) {
-            Ok(batch) if batch.is_empty() => Ok(Part::CaughtUp(subscription.covered())),
-            Ok(batch) => Ok(Part::Deliveries(batch)),
-            Err(error) => Err(self.end(error)),
-        }))
+        polled.map(|part| Some(part.map_err(|error| self.end(error))))
+    }
+
+    fn end_resend(&mut self) {
+        if let Some(Running::Shared(_, resend)) = &mut self.subscription {
+            *resend = None;
+        }
     }
 
     fn end(&mut self, error: Error) -> Error {
@@ -122,6 +156,26 @@ impl Shared {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+}
+
+fn poll_own(subscription: &mut Subscription, cx: &mut Context<'_>) -> Poll<Result<Part, Error>> {
+    subscription.poll_next(cx).map_ok(|batch| match batch {
+        batch if batch.is_empty() => Part::CaughtUp(subscription.covered()),
+        batch => Part::Deliveries(batch),
+    })
+}
+
+impl Resend {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, Error>> {
+        let part = std::task::ready!(poll_own(&mut self.replay, cx));
+        Poll::Ready(part.map(|part| match part {
+            Part::Deliveries(mut batch) => {
+                batch.retain(|one| self.wanted.contains(&one.event.local_time));
+                Part::Deliveries(batch)
+            }
+            caught_up => caught_up,
+        }))
     }
 }
 

@@ -12,6 +12,7 @@ use super::broker::Broker;
 use super::operations;
 use super::record::SessionRecord;
 use super::sessions::{Claim, SessionInfo};
+use super::shared;
 use crate::Version;
 use crate::session::Will;
 
@@ -50,9 +51,28 @@ impl Agenda {
 }
 
 impl Broker {
-    /// Publishes delayed Wills, ends sessions whose time is over, and settles what a crash left behind; until
-    /// `shutdown`. Run it once, on any worker, from before the first connection is accepted.
+    /// Publishes delayed Wills, ends sessions whose time is over, settles what a crash left behind, and keeps the
+    /// `$SYS` topics; until `shutdown`. Run it once, on any worker, from before the first connection is accepted.
     pub async fn maintain(self: &Arc<Self>, worker: WorkerId, shutdown: &Shutdown) {
+        tokio::select! {
+            () = shutdown.started() => {}
+            () = self.settle_sessions(worker) => {}
+            () = self.system.dispatch() => {}
+            () = self.refresh_system() => {}
+            () = self.save_groups() => {}
+        }
+    }
+
+    /// Says on `$SYS` topics how the broker is.
+    async fn refresh_system(&self) {
+        let mut ticks = tokio::time::interval(self.config.system_interval);
+        loop {
+            ticks.tick().await;
+            self.system.refresh(&self.statistics());
+        }
+    }
+
+    async fn settle_sessions(self: &Arc<Self>, worker: WorkerId) {
         if let Err(error) = self.settle_crash(worker).await {
             tracing::error!(%error, "the kept sessions cannot be read");
         }
@@ -69,7 +89,6 @@ impl Broker {
                     Duration::from_millis(due.saturating_sub(now_ms()).max(1))
                 });
             tokio::select! {
-                () = shutdown.started() => return,
                 () = self.agenda.changed.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
@@ -78,7 +97,21 @@ impl Broker {
 
     /// Looks at every session once. One without an end was connected when the server was killed.
     async fn settle_crash(self: &Arc<Self>, worker: WorkerId) -> Result<(), Error> {
-        for (client_id, record) in self.store.list().await? {
+        let (groups, sessions): (Vec<_>, Vec<_>) = self
+            .store
+            .list()
+            .await?
+            .into_iter()
+            .partition(|(key, _)| key.starts_with(shared::PREFIX));
+        for (filter, record) in groups {
+            if !self.groups.restore(&filter, &record) {
+                tracing::error!(%filter, "a kept shared subscription is damaged");
+            }
+        }
+        for (client_id, record) in sessions {
+            if let Some(record) = SessionRecord::decode(&record) {
+                self.groups.leave_to_session(&record.state);
+            }
             let client_id: Arc<str> = Arc::from(client_id);
             match SessionRecord::decode(&record) {
                 Some(record) if record.ended_at_ms.is_some() => {
@@ -136,6 +169,7 @@ impl Broker {
             }
         }
         if !record.is_alive(now_ms) && record.will.is_none() {
+            self.groups.forget(client_id, &record.state.subscriptions);
             return self.store.remove(client_id).await;
         }
         self.store.save(client_id, record.encode()).await?;

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use base::{ConnInfo, Timestamp, WorkerId};
 use resource::{
     Caller, Context, Credentials, Error, ErrorKind, Key, Protocol, Resource, Scope,
-    SubscribeOptions, Subscription,
+    SubscribeOptions,
 };
 
 use super::Identity;
 use super::broker::Broker;
+use super::feed::{Resend, Running};
 use super::maintenance::now_ms;
 use super::record::SessionRecord;
 use super::sessions::{Claim, SessionInfo};
+use super::shared::{self, Membership};
 use super::store::MAX_KEPT_CLIENT_ID;
 use crate::codec::SubscriptionOptions;
 use crate::mapping::{self, Destination, Publisher};
@@ -68,6 +70,12 @@ async fn take_up(
 ) -> Result<(Admission, SessionRecord), Refusal> {
     let client_id = &request.client_id;
     let expiry_s = granted_expiry(broker, &request);
+    if client_id.starts_with(shared::PREFIX) {
+        return Err(Refusal::new(
+            ReasonCode::ClientIdentifierNotValid,
+            "client identifiers do not begin with $share/",
+        ));
+    }
     if client_id.len() > MAX_KEPT_CLIENT_ID {
         if expiry_s == 0 && request.will.is_none() {
             return Ok((admission(None, 0), SessionRecord::default()));
@@ -135,6 +143,10 @@ async fn take_up_earlier(
                 .publish_will(&earlier, will, client_id, conn.worker)
                 .await;
         }
+    }
+    if !is_resumed {
+        let subscriptions = &earlier.state.subscriptions;
+        broker.groups.forget(&request.client_id, subscriptions);
     }
     is_resumed.then_some(earlier.state)
 }
@@ -228,9 +240,17 @@ pub(super) fn publish(
     if let Some(receipt) = &receipt {
         Arc::make_mut(&mut request.properties).receipt = Some(receipt_number(receipt));
     }
-    let prepared = mapping::destination(&broker.registry, &request.topic).and_then(|destination| {
-        let Destination { resource, key } = destination;
-        Ok((resource, mapping::write(&request, key, Timestamp::now())?))
+    let prepared = mapping::destination(broker.topics(), &request.topic).and_then(|destination| {
+        let Destination {
+            resource,
+            key,
+            is_free,
+        } = destination;
+        let write = match is_free {
+            true => mapping::write_free(&request, key, Timestamp::now()),
+            false => mapping::write(&request, key, Timestamp::now()),
+        };
+        Ok((resource, write?))
     });
     let (resource, write) = match prepared {
         Ok(prepared) => prepared,
@@ -326,7 +346,7 @@ async fn is_published(
 }
 
 /// The client gets no details of a failure inside; the log does.
-fn log_internal(error: &Error, topic: &str) {
+pub(super) fn log_internal(error: &Error, topic: &str) {
     if error.kind() == ErrorKind::Internal {
         tracing::error!(%error, topic, "a resource failed");
     }
@@ -338,7 +358,7 @@ pub(super) struct Opened {
     pub(super) publisher: Publisher,
     pub(super) resource: Arc<dyn Resource>,
     /// `None` if an existing one simply goes on.
-    pub(super) subscription: Option<Subscription>,
+    pub(super) subscription: Option<Running>,
 }
 
 /// A filter, and whether it is subscribed to already.
@@ -352,13 +372,17 @@ pub(super) async fn subscribe(
     broker: Arc<Broker>,
     context: Arc<Context>,
     filters: Vec<Filter>,
+    membership: Membership,
 ) -> Vec<Result<Opened, Refusal>> {
     let mut results = Vec::with_capacity(filters.len());
     let mut opened = std::collections::HashSet::new();
     for filter in filters {
         // Twice in one packet: the second replaces the first.
         let exists = filter.exists || opened.contains(&filter.request.key);
-        let result = open(&broker, &context, &filter.request, exists).await;
+        let result = match filter.request.filter.starts_with(shared::PREFIX) {
+            true => open_shared(&broker, &context, &filter.request, exists, membership).await,
+            false => open(&broker, &context, &filter.request, exists).await,
+        };
         if let Ok(one) = &result {
             opened.insert(one.key);
         }
@@ -373,7 +397,8 @@ async fn open(
     request: &FilterRequest,
     exists: bool,
 ) -> Result<Opened, Refusal> {
-    let source = mapping::source(&broker.registry, &request.filter)?;
+    let source = mapping::source(broker.topics(), &request.filter)?;
+    let publisher = Publisher::of(&source);
     let wants_state = wants_state(request.options, exists);
     let options = SubscribeOptions {
         omit_current: source.options.omit_current || !wants_state,
@@ -385,17 +410,35 @@ async fn open(
             .resource
             .subscribe(source.scope, &options, context)
             .await;
-        subscription = Some(granted.map_err(|error| {
+        let granted = granted.map_err(|error| {
             log_internal(&error, &request.filter);
             mapping::subscribe_refusal(&error)
-        })?);
+        })?;
+        subscription = Some(Running::Own(granted));
     }
-    let publisher = Publisher::new(source.path, source.bare);
     Ok(Opened {
         key: request.key,
         publisher,
         resource: source.resource,
         subscription,
+    })
+}
+
+/// Joins the group of a shared filter. An existing member stays where it is.
+async fn open_shared(
+    broker: &Broker,
+    context: &Context,
+    request: &FilterRequest,
+    exists: bool,
+    membership: Membership,
+) -> Result<Opened, Refusal> {
+    let membership = membership.of(request.options.qos);
+    let (member, source) = shared::join(broker, context, &request.filter, membership).await?;
+    Ok(Opened {
+        key: request.key,
+        publisher: Publisher::of(&source),
+        resource: source.resource,
+        subscription: (!exists).then(|| Running::Shared(Arc::new(member), None)),
     })
 }
 
@@ -414,6 +457,7 @@ pub(super) async fn resume(
     broker: Arc<Broker>,
     context: Arc<Context>,
     requests: Vec<ResumeRequest>,
+    membership: Membership,
 ) -> Vec<Result<Opened, SubscriptionKey>> {
     let mut results = Vec::with_capacity(requests.len());
     for request in requests {
@@ -421,14 +465,56 @@ pub(super) async fn resume(
             key,
             filter,
             options,
-        } = request.filter;
-        let resumed = reopen(&broker, &context, key, &filter, options, request.start).await;
+        } = request.filter.clone();
+        let resumed = match filter.starts_with(shared::PREFIX) {
+            true => rejoin(&broker, &context, &request, membership).await,
+            false => reopen(&broker, &context, key, &filter, options, request.start).await,
+        };
         results.push(resumed.map_err(|refusal| {
             tracing::warn!(%filter, %refusal, "a kept subscription is dropped");
             key
         }));
     }
     results
+}
+
+/// Joins the group again, and reads again from the log what only this session may be sent.
+async fn rejoin(
+    broker: &Broker,
+    context: &Context,
+    request: &ResumeRequest,
+    membership: Membership,
+) -> Result<Opened, Refusal> {
+    let FilterRequest {
+        key,
+        filter,
+        options,
+    } = &request.filter;
+    let membership = membership.of(options.qos);
+    let (member, source) = shared::join(broker, context, filter, membership).await?;
+    let mut resend = None;
+    if let Some(first) = request.resend.iter().min() {
+        let options = SubscribeOptions {
+            start_time: Timestamp::from_bits(first.to_bits() - 1),
+            ..SubscribeOptions::default()
+        };
+        let scope = source.scope.clone();
+        let replay = source.resource.subscribe(scope, &options, context).await;
+        let replay = replay.map_err(|error| {
+            log_internal(&error, filter);
+            mapping::subscribe_refusal(&error)
+        })?;
+        resend = Some(Resend {
+            replay,
+            wanted: request.resend.clone(),
+        });
+    }
+    Ok(Opened {
+        key: *key,
+        publisher: Publisher::of(&source),
+        resource: source.resource,
+        subscription: Some(Running::Shared(Arc::new(member), resend)),
+    })
 }
 
 async fn reopen(
@@ -439,7 +525,8 @@ async fn reopen(
     options: SubscriptionOptions,
     start: Option<Timestamp>,
 ) -> Result<Opened, Refusal> {
-    let source = mapping::source(&broker.registry, filter)?;
+    let source = mapping::source(broker.topics(), filter)?;
+    let publisher = Publisher::of(&source);
     // QoS 0 loses what came meanwhile; without a position, the client has not even had the state.
     let is_state_owed = options.qos > QoS::AtMostOnce && wants_state(options, false);
     let start = start.filter(|_| options.qos > QoS::AtMostOnce);
@@ -456,8 +543,8 @@ async fn reopen(
     })?;
     Ok(Opened {
         key,
-        publisher: Publisher::new(source.path, source.bare),
+        publisher,
         resource: source.resource,
-        subscription: Some(subscription),
+        subscription: Some(Running::Own(subscription)),
     })
 }

@@ -108,23 +108,12 @@ impl SessionRecord {
 
 fn encode_will(out: &mut Writer, will: &Will) {
     let publication = &will.publication;
-    let properties = &publication.properties;
     out.u32(will.delay_s);
     out.bytes(publication.topic.as_bytes());
     out.bytes(&publication.payload);
     out.u8(publication.qos as u8);
     out.u8(u8::from(publication.retain));
-    out.option(properties.payload_format_indicator, Writer::u8);
-    out.option(properties.message_expiry_interval, Writer::u32);
-    let text = |out: &mut Writer, text: &str| out.bytes(text.as_bytes());
-    out.option(properties.content_type.as_deref(), text);
-    out.option(properties.response_topic.as_deref(), text);
-    out.option(properties.correlation_data.as_deref(), Writer::bytes);
-    out.count(properties.user_properties.len());
-    for (name, value) in &properties.user_properties {
-        out.bytes(name.as_bytes());
-        out.bytes(value.as_bytes());
-    }
+    out.properties(&publication.properties);
 }
 
 fn decode_will(input: &mut Reader<'_>) -> Option<Will> {
@@ -133,16 +122,9 @@ fn decode_will(input: &mut Reader<'_>) -> Option<Will> {
     let payload = Bytes::copy_from_slice(input.bytes()?);
     let qos = QoS::from_bits(input.u8()?)?;
     let retain = input.flag()?;
-    let text = |input: &mut Reader<'_>| input.text().map(str::to_owned);
     let properties = MessageProperties {
-        payload_format_indicator: input.option(Reader::u8)?,
-        message_expiry_interval: input.option(Reader::u32)?,
-        content_type: input.option(text)?,
-        response_topic: input.option(text)?,
-        correlation_data: input.option(|input| input.bytes().map(Bytes::copy_from_slice))?,
-        user_properties: input.list(|input| Some((text(input)?, text(input)?)))?,
         qos: Some(qos as u8),
-        receipt: None,
+        ..input.properties()?
     };
     Some(Will {
         delay_s,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use resource::hub::Level;
-use resource::{Registry, Resource, Scope, SubscribeOptions};
+use resource::{Resource, Scope, SubscribeOptions};
 
-use super::{find, key_text, usable};
+use super::{SYSTEM, Topics, find, free, key_text, usable};
 use crate::{ReasonCode, Refusal};
 
 /// What a filter subscribes to.
@@ -21,33 +21,72 @@ pub struct Source {
     pub options: SubscribeOptions,
     /// Whether the filter is the bare path: deliveries then have that topic, without a slash.
     pub bare: bool,
+    /// Whether the filter is about free topics.
+    pub is_free: bool,
 }
 
-/// Finds the resource and scope of a checked filter. A filter covers one resource: wildcards stand for keys.
+/// Finds the resource and scope of a checked filter. A filter covers one resource: wildcards stand for keys; or
+/// it covers free topics, and no resource.
 ///
 /// A `?` starts a query of subscribe options (`startTime`, `previousCount`, `omitCurrent`, `rawEvents`), which is
 /// no part of the topic.
 ///
 /// # Errors
 ///
-/// 0x8F if no resource matches, if a wildcard stands in its path, if the key does not fit its type, or if the
-/// query is not understood.
-pub fn source(registry: &Registry, filter: &str) -> Result<Source, Refusal> {
+/// 0x8F if no resource matches, if a wildcard stands in its path and free topics are off, if the key does not fit
+/// its type, or if the query is not understood.
+pub fn source<'a>(topics: impl Into<Topics<'a>>, filter: &str) -> Result<Source, Refusal> {
+    let topics = topics.into();
     let (topic, query) = match filter.split_once('?') {
         Some((topic, query)) => (topic, Some(query)),
         None => (filter, None),
     };
-    if matches!(topic.split('/').next(), Some("#" | "+")) {
+    let mut source = find_source(&topics, topic)?;
+    if let Some(query) = query {
+        source.options = options(query)?;
+    }
+    Ok(source)
+}
+
+fn find_source(topics: &Topics<'_>, topic: &str) -> Result<Source, Refusal> {
+    let (first, below) = topic.split_once('/').unwrap_or((topic, ""));
+    if let (SYSTEM, Some(system)) = (first, topics.system) {
+        return Ok(Source {
+            scope: scope(&**system, below)?,
+            resource: Arc::clone(system),
+            path: Arc::from(SYSTEM),
+            options: SubscribeOptions::default(),
+            bare: false,
+            is_free: false,
+        });
+    }
+    let is_wildcard = matches!(first, "#" | "+");
+    if is_wildcard && topics.free.is_none() {
         return Err(refused("a wildcard cannot stand for a resource"));
     }
-    let found = find(registry, topic, ReasonCode::TopicFilterInvalid)?;
+    let found = match is_wildcard {
+        true => None,
+        false => find(topics.registry, topic),
+    };
+    let Some(found) = found else {
+        let free = free::table(topics, topic, ReasonCode::TopicFilterInvalid)?;
+        return Ok(Source {
+            scope: scope(&**free, topic)?,
+            resource: Arc::clone(free),
+            path: Arc::from(""),
+            options: SubscribeOptions::default(),
+            bare: false,
+            is_free: true,
+        });
+    };
     let resource = usable(&found)?;
     Ok(Source {
         scope: scope(&*resource, key_text(&found))?,
-        options: query.map(options).transpose()?.unwrap_or_default(),
+        options: SubscribeOptions::default(),
         bare: found.rest.is_empty(),
         path: found.entry.path,
         resource,
+        is_free: false,
     })
 }
 

@@ -6,16 +6,18 @@ use std::time::{Duration, Instant};
 use base::Timestamp;
 use bytes::Bytes;
 use resource::event::encoding_id;
-use resource::{Body, Delivery, Event, EventKind, Key, Map, Phase, Value, json};
+use resource::{Body, Delivery, Event, EventKind, Key, Map, MessageProperties, Phase, Value, json};
+
+use super::{Source, free};
 
 use crate::codec::Message;
 use crate::session::{Origin, Publication, PublishRequest};
 use crate::{QoS, ReasonCode, Refusal};
 
 /// Content type of a payload that says nothing about itself.
-const OCTET_STREAM: &str = "application/octet-stream";
-const CONTENT_TYPE: &str = "contentType";
-const DATA: &str = "data";
+pub(super) const OCTET_STREAM: &str = "application/octet-stream";
+pub(super) const CONTENT_TYPE: &str = "contentType";
+pub(super) const DATA: &str = "data";
 
 const JSON_PAYLOAD: u64 = encoding_id("mqtt/payload/json");
 const CONTENT_TYPE_OF_PAYLOAD: u64 = encoding_id("mqtt/content-type");
@@ -23,14 +25,10 @@ const CONTENT_TYPE_OF_PAYLOAD: u64 = encoding_id("mqtt/content-type");
 /// The value in a payload: JSON when it starts like an object or array or says so, else bytes with their content
 /// type. `None` when there is no payload.
 pub(super) fn decode(request: &PublishRequest) -> Result<Option<Value>, Refusal> {
-    let properties = &request.properties;
+    check_format(request)?;
     let payload = &request.payload;
+    let properties = &request.properties;
     let invalid = |text: String| Refusal::new(ReasonCode::PayloadFormatInvalid, text);
-    if properties.payload_format_indicator == Some(1) && std::str::from_utf8(payload).is_err() {
-        return Err(invalid(
-            "the payload is announced as UTF-8, but is not".to_owned(),
-        ));
-    }
     if payload.is_empty() {
         return Ok(None);
     }
@@ -53,6 +51,18 @@ pub(super) fn decode(request: &PublishRequest) -> Result<Option<Value>, Refusal>
     ]))))
 }
 
+/// [MQTT-3.3.2-4]: a payload that is announced as UTF-8 is UTF-8.
+pub(super) fn check_format(request: &PublishRequest) -> Result<(), Refusal> {
+    let is_text = request.properties.payload_format_indicator == Some(1);
+    match is_text && std::str::from_utf8(&request.payload).is_err() {
+        true => Err(Refusal::new(
+            ReasonCode::PayloadFormatInvalid,
+            "the payload is announced as UTF-8, but is not",
+        )),
+        false => Ok(()),
+    }
+}
+
 fn is_json(content_type: &str) -> bool {
     let essence = content_type
         .split(';')
@@ -69,11 +79,20 @@ fn is_json(content_type: &str) -> bool {
 pub struct Publisher {
     path: Arc<str>,
     bare: bool,
+    is_free: bool,
     /// Names the encoded topic among the encodings of a delivery.
     topic_encoding: u64,
 }
 
 impl Publisher {
+    /// For the deliveries of `source`.
+    pub fn of(source: &Source) -> Self {
+        Self {
+            is_free: source.is_free,
+            ..Self::new(Arc::clone(&source.path), source.bare)
+        }
+    }
+
     /// For a subscription to the resource at `path`; `bare` as in [`Source`](super::Source).
     pub fn new(path: Arc<str>, bare: bool) -> Self {
         let form = if bare { "bare" } else { "topic" };
@@ -81,6 +100,7 @@ impl Publisher {
             topic_encoding: encoding_id(&format!("mqtt/{form}/{path}")),
             path,
             bare,
+            is_free: false,
         }
     }
 
@@ -94,12 +114,12 @@ impl Publisher {
         if topic.is_empty() {
             return None;
         }
-        let properties = event.properties.clone();
+        let properties = self.properties(event);
         let qos = properties
             .as_ref()
             .and_then(|properties| properties.qos)
             .and_then(QoS::from_bits);
-        let time_left = time_left(event);
+        let time_left = time_left(event, properties.as_deref());
         if time_left == Some(Duration::ZERO) {
             return None; // [MQTT-3.3.2-5]
         }
@@ -123,6 +143,12 @@ impl Publisher {
         })
     }
 
+    /// A message has its own; those of a retained message on a free topic are kept in its record.
+    fn properties(&self, event: &Event) -> Option<Arc<MessageProperties>> {
+        let own = event.properties.clone();
+        own.or_else(|| free::properties(event.body.as_ref().filter(|_| self.is_free)?))
+    }
+
     /// T6: path, slash, key; the path and its slash for the resource itself. Empty for a key that no topic can
     /// express ([MQTT-3.3.2-2], [MQTT-4.7.3-2]).
     fn topic(&self, event: &Event) -> Bytes {
@@ -143,9 +169,16 @@ impl Publisher {
 }
 
 /// How long a message is still worth delivering; zero when it no longer is.
-fn time_left(event: &Event) -> Option<Duration> {
-    let seconds = event.properties.as_ref()?.message_expiry_interval?;
-    let age_ms = (Timestamp::now().as_millis() - event.local_time.as_millis()).max(0.0);
+fn time_left(event: &Event, properties: Option<&MessageProperties>) -> Option<Duration> {
+    let seconds = properties?.message_expiry_interval?;
+    // A part of the current state may have no place in the log, but it has a version; a message has that of its
+    // record, which may be of any age.
+    let published = match event.kind {
+        EventKind::Message => event.local_time,
+        _ => event.local_time.max(event.version),
+    }
+    .as_millis();
+    let age_ms = (Timestamp::now().as_millis() - published).max(0.0);
     let age = Duration::from_secs_f64(age_ms / 1000.0);
     Some(Duration::from_secs(seconds.into()).saturating_sub(age))
 }

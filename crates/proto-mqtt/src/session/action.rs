@@ -42,6 +42,8 @@ pub struct ResumeRequest {
     pub filter: FilterRequest,
     /// Where to replay the log from. `None` before the current state was delivered.
     pub start: Option<Timestamp>,
+    /// Of a shared subscription: places in the log that this session is to be sent again ([MQTT-4.8.2-4]).
+    pub resend: Vec<Timestamp>,
 }
 
 /// The number of a QoS 2 publication.
@@ -156,7 +158,7 @@ pub struct FilterRequest {
     /// Under which its publications are delivered. A key that is subscribed already is a replacement
     /// ([MQTT-3.8.4-3]): nothing may be lost, and the state is sent again if the options say so.
     pub key: SubscriptionKey,
-    /// Topic Filter, checked, not shared.
+    /// Topic Filter, checked; with the share name in front of it if it is shared.
     pub filter: Arc<str>,
     /// Its options.
     pub options: SubscriptionOptions,

@@ -2,6 +2,9 @@
 
 use std::num::NonZeroU16;
 
+use bytes::Bytes;
+use resource::MessageProperties;
+
 use crate::PacketId;
 
 /// Appends fields.
@@ -40,6 +43,21 @@ impl Writer {
         self.u8(u8::from(value.is_some()));
         if let Some(value) = value {
             write(self, value);
+        }
+    }
+
+    /// What a client may set; the QoS and the receipt are for the caller to keep.
+    pub(crate) fn properties(&mut self, properties: &MessageProperties) {
+        let text = |out: &mut Self, text: &str| out.bytes(text.as_bytes());
+        self.option(properties.payload_format_indicator, Self::u8);
+        self.option(properties.message_expiry_interval, Self::u32);
+        self.option(properties.content_type.as_deref(), text);
+        self.option(properties.response_topic.as_deref(), text);
+        self.option(properties.correlation_data.as_deref(), Self::bytes);
+        self.count(properties.user_properties.len());
+        for (name, value) in &properties.user_properties {
+            self.bytes(name.as_bytes());
+            self.bytes(value.as_bytes());
         }
     }
 }
@@ -111,5 +129,20 @@ impl<'a> Reader<'a> {
             true => read(self).map(Some),
             false => Some(None),
         }
+    }
+
+    /// The properties that [`Writer::properties`] wrote.
+    pub(crate) fn properties(&mut self) -> Option<MessageProperties> {
+        let text = |input: &mut Self| input.text().map(str::to_owned);
+        Some(MessageProperties {
+            payload_format_indicator: self.option(Self::u8)?,
+            message_expiry_interval: self.option(Self::u32)?,
+            content_type: self.option(text)?,
+            response_topic: self.option(text)?,
+            correlation_data: self.option(|input| input.bytes().map(Bytes::copy_from_slice))?,
+            user_properties: self.list(|input| Some((text(input)?, text(input)?)))?,
+            qos: None,
+            receipt: None,
+        })
     }
 }

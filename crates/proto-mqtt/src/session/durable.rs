@@ -83,6 +83,10 @@ impl Session {
             ..SessionState::default()
         };
         self.outgoing.save(&mut state);
+        // The group gives QoS 1 to somebody else.
+        state
+            .deliveries
+            .retain(|one| one.owed != 0 || !self.subscriptions.is_shared(one.key));
         self.incoming.save(&mut state, now_ms);
         state
     }
@@ -122,6 +126,7 @@ impl Session {
                 options: saved.options,
             },
             start: saved.start(),
+            resend: state.owed_receipts(saved),
         };
         self.subscriptions.restore(&state.subscriptions);
         self.resuming = true;

@@ -194,6 +194,11 @@ impl Outgoing {
 }
 
 impl Session {
+    /// QoS 1 and 2 deliveries that the client may have unacknowledged.
+    pub fn send_window(&self) -> usize {
+        self.outgoing.window
+    }
+
     /// Whether [`handle_publication`](Self::handle_publication) should be called: the client reads and
     /// acknowledges fast enough. What is not fetched waits, bounded, in its subscription.
     pub fn wants_publications(&self) -> bool {
@@ -216,7 +221,8 @@ impl Session {
         let Some(subscribed) = self.subscriptions.get_mut(key) else {
             return;
         };
-        if !subscribed.progress.begin(position) || is_released {
+        let is_new = subscribed.is_shared || subscribed.progress.begin(position);
+        if !is_new || is_released {
             return; // finished on an earlier connection, or all but
         }
         // [MQTT-3.8.3-3]
@@ -231,7 +237,9 @@ impl Session {
     /// Notes that the state or the log has been delivered up to there; live events follow.
     pub fn handle_caught_up(&mut self, key: SubscriptionKey, covered: Timestamp) {
         if let Some(subscribed) = self.subscriptions.get_mut(key) {
-            subscribed.progress.catch_up(covered);
+            if !subscribed.is_shared {
+                subscribed.progress.catch_up(covered);
+            }
             self.touch();
         }
         // What still waits may be among it.
@@ -244,10 +252,31 @@ impl Session {
     }
 
     fn finish_position(&mut self, key: SubscriptionKey, position: Option<Timestamp>) {
-        if let Some(subscribed) = self.subscriptions.get_mut(key) {
-            subscribed.progress.finish(position);
-            self.touch();
+        let Some(subscribed) = self.subscriptions.get_mut(key) else {
+            return;
+        };
+        match subscribed.is_shared {
+            true => self
+                .shared_finished
+                .extend(position.map(|position| (key, position))),
+            false => subscribed.progress.finish(position),
         }
+        self.touch();
+    }
+
+    /// Deliveries of shared subscriptions that are finished, to be told to their groups.
+    pub fn take_shared_finished(&mut self) -> Vec<(SubscriptionKey, Timestamp)> {
+        std::mem::take(&mut self.shared_finished)
+    }
+
+    /// Whether the delivery of that place was sent and is not finished, and with which QoS.
+    pub fn in_flight(&self, key: SubscriptionKey, position: Timestamp) -> Option<QoS> {
+        let mut sent = self.outgoing.in_flight.values();
+        let found = sent.find(|one| one.key == key && one.position == Some(position))?;
+        Some(match found.owed {
+            Owed::Acknowledgement => QoS::AtLeastOnce,
+            Owed::Receipt | Owed::Completion => QoS::ExactlyOnce,
+        })
     }
 
     /// Sends what waits as far as window and outbox allow; to be called when bytes were written.

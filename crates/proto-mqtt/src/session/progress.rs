@@ -9,7 +9,7 @@ use base::Timestamp;
 /// Everything at or before [`start`](Self::start) is finished. When acknowledgements come out of order, the
 /// positions that were finished beyond it are remembered until the gap closes (D3).
 #[derive(Debug, Clone, Default)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     start: Option<Timestamp>,
     /// The newest position that came, finished or not.
     seen: Option<Timestamp>,
@@ -25,7 +25,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// One that goes on where an earlier one stopped.
-    pub(super) fn resumed(start: Option<Timestamp>, finished: &[Timestamp]) -> Self {
+    pub(crate) fn resumed(start: Option<Timestamp>, finished: &[Timestamp]) -> Self {
         Self {
             start,
             seen: start,
@@ -35,25 +35,25 @@ impl Progress {
     }
 
     /// Where to replay from; `None` before the current state has been delivered.
-    pub(super) fn start(&self) -> Option<Timestamp> {
+    pub(crate) fn start(&self) -> Option<Timestamp> {
         self.start
     }
 
     /// What is to be left out of the replay.
-    pub(super) fn finished(&self) -> impl Iterator<Item = Timestamp> {
+    pub(crate) fn finished(&self) -> impl Iterator<Item = Timestamp> {
         self.finished
             .iter()
             .filter_map(|bits| Timestamp::from_bits(*bits))
     }
 
     /// How many acknowledgements wait for an older one.
-    pub(super) fn gaps(&self) -> usize {
+    pub(crate) fn gaps(&self) -> usize {
         self.finished.len()
     }
 
     /// Takes in a publication at that position, `None` for a part of the current state; `false` if it was
     /// finished before.
-    pub(super) fn begin(&mut self, at: Option<Timestamp>) -> bool {
+    pub(crate) fn begin(&mut self, at: Option<Timestamp>) -> bool {
         let Some(at) = at else {
             self.state_outstanding += 1;
             return true;
@@ -67,7 +67,7 @@ impl Progress {
     }
 
     /// Notes that what began there is done with.
-    pub(super) fn finish(&mut self, at: Option<Timestamp>) {
+    pub(crate) fn finish(&mut self, at: Option<Timestamp>) {
         match at {
             None => self.state_outstanding = self.state_outstanding.saturating_sub(1),
             Some(at) => {
@@ -79,7 +79,7 @@ impl Progress {
     }
 
     /// Notes that everything up to there has been handed out.
-    pub(super) fn catch_up(&mut self, covered: Timestamp) {
+    pub(crate) fn catch_up(&mut self, covered: Timestamp) {
         self.caught_up = true;
         self.seen = self.seen.max(Some(covered));
         self.advance();

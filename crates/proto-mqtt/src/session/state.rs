@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base::Timestamp;
 
 use super::blob::{Reader, Writer};
+use super::subscriptions::is_shared;
 use crate::codec::SubscriptionOptions;
 use crate::{PacketId, QoS, RetainHandling};
 
@@ -112,6 +113,19 @@ impl SessionState {
             unknown_since_ms: input.u64()?,
         };
         input.0.is_empty().then_some(state)
+    }
+}
+
+impl SessionState {
+    /// Places of QoS 2 deliveries of a shared subscription that PUBREC has not answered.
+    pub(super) fn owed_receipts(&self, subscription: &SavedSubscription) -> Vec<Timestamp> {
+        if !is_shared(&subscription.filter) {
+            return Vec::new();
+        }
+        let owed = |one: &&SavedDelivery| one.key == subscription.key && one.owed == 1;
+        let owed = self.deliveries.iter().filter(owed);
+        owed.filter_map(|one| Timestamp::from_bits(one.position))
+            .collect()
     }
 }
 

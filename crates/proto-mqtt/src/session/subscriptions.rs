@@ -24,6 +24,8 @@ pub(super) struct Subscriptions {
 #[derive(Debug, Clone)]
 pub(super) struct Subscribed {
     pub(super) filter: Arc<str>,
+    /// One of several sessions that get the messages in turn; the group knows how far it has come.
+    pub(super) is_shared: bool,
     retain_handling: RetainHandling,
     pub(super) progress: Progress,
     pub(super) qos: QoS,
@@ -32,7 +34,19 @@ pub(super) struct Subscribed {
     pub(super) identifier: Option<NonZeroU32>,
 }
 
+impl Subscribed {
+    /// How far the session has come by itself.
+    fn own_position(&self) -> Option<Timestamp> {
+        self.progress.start().filter(|_| !self.is_shared)
+    }
+}
+
 impl Subscriptions {
+    pub(super) fn is_shared(&self, key: u64) -> bool {
+        self.get(SubscriptionKey(key))
+            .is_some_and(|subscribed| subscribed.is_shared)
+    }
+
     pub(super) fn get(&self, key: SubscriptionKey) -> Option<&Subscribed> {
         self.by_key.get(&key)
     }
@@ -65,6 +79,7 @@ impl Subscriptions {
         self.by_filter.insert(Arc::clone(filter), key);
         let subscribed = Subscribed {
             filter: Arc::clone(filter),
+            is_shared: is_shared(filter),
             retain_handling: options.retain_handling,
             progress,
             qos: options.qos,
@@ -105,12 +120,15 @@ impl Subscriptions {
                     retain_handling: subscribed.retain_handling,
                 },
                 identifier: subscribed.identifier,
-                position: subscribed.progress.start().map(Timestamp::to_bits),
-                finished: subscribed
-                    .progress
-                    .finished()
-                    .map(Timestamp::to_bits)
-                    .collect(),
+                position: subscribed.own_position().map(Timestamp::to_bits),
+                finished: match subscribed.is_shared {
+                    true => Vec::new(),
+                    false => subscribed
+                        .progress
+                        .finished()
+                        .map(Timestamp::to_bits)
+                        .collect(),
+                },
             })
             .collect();
         saved.sort_by_key(|one| one.key);
@@ -129,6 +147,12 @@ impl Subscriptions {
         self.by_key.remove(&key);
         Some(key)
     }
+}
+
+/// Whether a filter is that of a shared subscription (section 4.8.2). 3.1.1 does not know them, but its filters that
+/// begin with `$` are the server's to give a meaning.
+pub(super) fn is_shared(filter: &str) -> bool {
+    filter.starts_with("$share/")
 }
 
 /// A SUBSCRIBE that waits for its results.
@@ -213,14 +237,8 @@ impl Session {
     ) -> Result<SubscriptionKey, Refusal> {
         // T5: what follows is a query and no part of the filter.
         let topic = text.split_once('?').map_or(text, |(topic, _)| topic);
-        let filter = TopicFilter::parse(topic, self.v().is_v5())
+        TopicFilter::parse(topic, true)
             .map_err(|error| Refusal::new(ReasonCode::TopicFilterInvalid, error.to_string()))?;
-        if filter.share_name.is_some() {
-            return Err(Refusal::new(
-                ReasonCode::SharedSubscriptionsNotSupported,
-                "shared subscriptions are not supported",
-            ));
-        }
         let limit = self.config.max_subscriptions.get();
         let known = earlier
             .get(text)

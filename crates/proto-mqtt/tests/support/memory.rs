@@ -339,6 +339,36 @@ impl Server {
         }
     }
 
+    /// Starts what a server does for kept sessions, until its shutdown.
+    pub fn maintain(&self) -> JoinHandle<()> {
+        let (broker, shutdown) = (Arc::clone(&self.broker), self.shutdown.clone());
+        tokio::spawn(async move { broker.maintain(WorkerId(0), &shutdown).await })
+    }
+
+    /// Turns free topics on; answers their table.
+    pub fn with_free_topics(&self) -> Arc<Table> {
+        let topics = Table::new("topics", false, &self.hub);
+        self.broker.enable_free_topics(topics.clone());
+        topics
+    }
+
+    /// A stream that is being served on that worker, whose dispatcher is not started here.
+    pub fn open_on(&self, worker: usize, version: Version) -> Client {
+        let (stream, far_end) = tokio::io::duplex(64 * 1024);
+        let conn = ConnInfo {
+            worker: WorkerId(worker.try_into().unwrap()),
+            ..ConnInfo::loopback()
+        };
+        let (broker, shutdown) = (Arc::clone(&self.broker), self.shutdown.clone());
+        let serving = serve(far_end, Arc::new(conn), shutdown, broker, Identity::None);
+        Client {
+            version,
+            stream,
+            buf: BytesMut::new(),
+            task: Some(tokio::spawn(serving)),
+        }
+    }
+
     /// A stream that is being served.
     pub fn open(&self, version: Version, identity: Identity, pipe_bytes: usize) -> Client {
         let (mut client, serving) = self.open_with(version, identity, pipe_bytes);

@@ -2,21 +2,38 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering as Atomic};
 use std::sync::{Arc, Mutex};
 
 use base::Timestamp;
+use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use resource::access::require_any;
 use resource::schema::Element;
 use resource::{
-    Action, Answer, Attribute, AttributeType, Body, Comparator, Comparison, Condition, Context,
-    Conversion, Error, Key, Map, Methods, Operator, Precondition, Record, RecordStream, Resource,
-    SortKey, TableDefinition, Target, Value, Write, WriteKind, WriteOutcome, Written, coerce,
+    Action, Answer, Attribute, AttributeType, Blob, BlobContent, BlobStream, Body, Comparator,
+    Comparison, Condition, Context, Conversion, Error, Key, Map, Methods, Operator, Precondition,
+    Record, RecordStream, Resource, SortKey, TableDefinition, TakenBlob, Target, Value, Write,
+    WriteKind, WriteOutcome, Written, coerce,
 };
 
 /// The version of the first write; each later one is a millisecond newer.
 pub(crate) const FIRST_VERSION: f64 = 1_700_000_000_000.0;
+
+/// Content in memory, in pieces of four bytes.
+struct Memory(Bytes);
+
+impl BlobContent for Memory {
+    fn read(self: Box<Self>, range: Range<u64>) -> BlobStream {
+        let part = self.0.slice(range.start as usize..range.end as usize);
+        let pieces: Vec<_> = part
+            .chunks(4)
+            .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+            .collect();
+        stream::iter(pieces).boxed()
+    }
+}
 
 type Records = BTreeMap<Key, (Timestamp, Map)>;
 
@@ -25,6 +42,8 @@ pub(crate) struct Table {
     records: Mutex<Records>,
     writes: AtomicU64,
     next_id: AtomicU64,
+    /// Attribute and media type of each content that was taken.
+    pub(crate) uploads: Mutex<Vec<(String, Option<String>)>>,
     /// Records that streams have handed out.
     pub(crate) streamed: Arc<AtomicUsize>,
     /// Records in a batch of a stream.
@@ -50,6 +69,7 @@ impl Table {
             records: Mutex::default(),
             writes: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
+            uploads: Mutex::default(),
             streamed: Arc::default(),
             batch: 2,
             fails_after: None,
@@ -91,6 +111,19 @@ impl Table {
                 Attribute::new("price", AttributeType::Float),
                 Attribute::new("tag", tags),
                 Attribute::new("printed", AttributeType::Date),
+            ],
+        )
+    }
+
+    /// Content of any type, and a picture.
+    pub(crate) fn photos() -> Self {
+        Self::new(
+            "Photo",
+            vec![
+                Attribute::new("id", AttributeType::Id),
+                Attribute::new("contentType", AttributeType::String),
+                Attribute::new("data", AttributeType::Blob),
+                Attribute::new("picture", AttributeType::Blob),
             ],
         )
     }
@@ -569,6 +602,61 @@ impl Resource for Table {
             Ok(written)
         };
         Answer::ready(commit())
+    }
+
+    fn upload<'a>(
+        &'a self,
+        attribute: &'a str,
+        media_type: Option<&'a str>,
+        mut content: BlobStream,
+        context: &'a Context,
+    ) -> Answer<'a, TakenBlob> {
+        Answer::pending(async move {
+            require_any(
+                context,
+                &self.definition.database,
+                &self.definition.table,
+                &[Action::Insert, Action::Update],
+            )?;
+            let mut bytes = Vec::new();
+            while let Some(chunk) = content.next().await {
+                bytes.extend_from_slice(&chunk?);
+            }
+            let mut uploads = self.uploads.lock().unwrap();
+            uploads.push((attribute.to_owned(), media_type.map(str::to_owned)));
+            let size = bytes.len() as u64;
+            Ok(TakenBlob::new(
+                Value::Bytes(bytes.into()),
+                size,
+                Arc::new(()),
+            ))
+        })
+    }
+
+    fn blob<'a>(
+        &'a self,
+        target: &'a Target,
+        attribute: &'a str,
+        context: &'a Context,
+    ) -> Answer<'a, Option<Blob>> {
+        let open = || {
+            self.require(context, Action::Read)?;
+            let records = self.records.lock().unwrap();
+            let found = target.key.as_ref().and_then(|key| records.get(key));
+            let Some((version, Value::Bytes(bytes))) =
+                found.and_then(|(version, map)| Some((*version, map.get(attribute)?)))
+            else {
+                return Ok(None);
+            };
+            let (size, content) = (bytes.len() as u64, Box::new(Memory(bytes.clone())));
+            let uploads = self.uploads.lock().unwrap();
+            let media_type = uploads
+                .iter()
+                .rfind(|(name, _)| name == attribute)
+                .and_then(|(_, media_type)| media_type.clone());
+            Ok(Some(Blob::new(media_type, size, version, content)))
+        };
+        Answer::ready(open())
     }
 
     fn delete_matching<'a>(&'a self, target: &'a Target, context: &'a Context) -> Answer<'a, u64> {

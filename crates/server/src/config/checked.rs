@@ -79,6 +79,8 @@ pub struct Config {
     pub web_socket_compression: bool,
     /// The file the settings were read from.
     pub file: Option<PathBuf>,
+    /// All settings as they would be written in a file.
+    pub settings: serde_json::Value,
     /// Where the program before this one left its listening sockets, and the process that holds them.
     pub inherit: Option<(PathBuf, u32)>,
     /// What is odd but not wrong; logged at the start.
@@ -238,6 +240,7 @@ impl Config {
             web_socket_compression: file.realtime.web_socket_compression,
             file: None,
             inherit: None,
+            settings: serde_json::Value::Null,
             root,
             warnings,
         })

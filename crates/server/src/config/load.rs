@@ -124,7 +124,10 @@ pub fn load(mode: Mode, sources: &Sources) -> Result<Config, ConfigError> {
     let file: FileConfig = figment
         .extract()
         .map_err(|error| ConfigError::new(describe(&error, &figment)))?;
+    let settings = serde_json::to_value(&file);
+    let settings = settings.map_err(|error| ConfigError::new(error.to_string()))?;
     let mut config = Config::check(mode, file, root, warnings)?;
+    config.settings = settings;
     config.file = path;
     if let Some(username) = variable("HDB_ADMIN_USERNAME").filter(|name| !name.is_empty()) {
         config.administrator.username = username.to_owned();

@@ -11,6 +11,7 @@ pub mod file;
 mod load;
 mod names;
 mod profile;
+mod setting;
 mod watch;
 mod yaml;
 
@@ -20,4 +21,5 @@ pub use self::checked::{
     RequestLog, Rotation, Shutdown, Storage, Times, Tls, TlsSource, Verification,
 };
 pub use self::load::{ConfigError, Sources, load};
+pub use self::setting::{section_names, setting_path, unknown_setting};
 pub use self::watch::{ConfigWatch, logs_differ};

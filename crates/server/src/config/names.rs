@@ -118,7 +118,7 @@ fn is_tls_hosts(path: &[String]) -> bool {
     }
 }
 
-fn unknown_message(path: &str, known: &[Known], source: &str) -> String {
+pub(super) fn unknown_message(path: &str, known: &[Known], source: &str) -> String {
     let nearest = known
         .iter()
         .map(Known::path)

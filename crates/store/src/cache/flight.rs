@@ -65,9 +65,24 @@ impl Flights {
             sender,
         })
     }
+
+    /// The record changed in the source: who asks from now on loads it, and what is being loaded is not kept.
+    pub(super) fn outdate(&self, key: &[u8]) {
+        lock(&self.keys).remove(key);
+    }
 }
 
 impl Flight {
+    /// Does something unless the flight was outdated; nothing can outdate it meanwhile.
+    pub(super) fn unless_outdated<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let keys = lock(&self.keys);
+        let own = self.sender.subscribe();
+        let known = keys.get(&self.key);
+        known
+            .is_some_and(|known| known.landing.same_channel(&own))
+            .then(work)
+    }
+
     /// Gives the followers their answer. Until the flight is dropped, who comes later gets it, too.
     pub(super) fn land(&self, result: &Result<Option<Record>, Error>) {
         self.sender.send_replace(Some(result.clone()));

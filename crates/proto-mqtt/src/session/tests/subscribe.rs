@@ -44,15 +44,20 @@ fn mqtt_4_7_1_1_an_invalid_filter_fails_alone() {
 }
 
 #[test]
-fn shared_subscriptions_are_refused_by_their_own_code() {
-    let mut client = Client::connected(V5);
-    client.send(&subscribe(V5, 7, &[("$share/g/a", 0)]));
-    assert_eq!(client.sent(), ["SUBACK 7 9e"]);
-    assert!(client.session.accepts_frames());
-    // In 3.1.1 it is a topic like others.
-    let mut client = Client::connected(V3);
-    client.send(&subscribe(V3, 7, &[("$share/g/a", 0)]));
-    assert_eq!(asked(&mut client)[0].0, "$share/g/a");
+fn mqtt_4_8_2_1_and_2_a_share_needs_a_name_and_a_filter() {
+    for version in [V3, V5] {
+        let mut client = Client::connected(version);
+        client.send(&subscribe(version, 7, &[("$share/g/a", 0)]));
+        assert_eq!(asked(&mut client)[0].0, "$share/g/a");
+        let mut client = Client::connected(version);
+        client.send(&subscribe(version, 7, &[("$share/g", 0)]));
+        let refused = if version == V5 {
+            "SUBACK 7 8f"
+        } else {
+            "SUBACK 7 80"
+        };
+        assert_eq!(client.sent(), [refused]);
+    }
 }
 
 #[test]
