@@ -5,6 +5,7 @@
 
 pub mod authority;
 pub mod browser;
+pub mod clients;
 pub mod command;
 pub mod http;
 pub mod motet;

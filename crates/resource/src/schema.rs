@@ -112,6 +112,10 @@ pub struct Attribute {
     pub relation: Option<Relation>,
     /// Worked out from the record when it is read; nothing is stored under its name.
     pub computed: Option<Computed>,
+    /// A relationship or computed attribute that is part of every result that selects nothing.
+    pub enumerable: bool,
+    /// A primary key whose path text is parted at `/`: text with a slash is a key of several parts.
+    pub splits_segments: bool,
 }
 
 /// How records of two tables of one database find each other (`schema-and-storage.md` §9).
@@ -150,6 +154,8 @@ impl Attribute {
             expires_at: false,
             relation: None,
             computed: None,
+            enumerable: false,
+            splits_segments: false,
         }
     }
 

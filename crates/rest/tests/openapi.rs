@@ -141,6 +141,7 @@ fn a4_schemas_of_records() {
         r#"{"type":["integer","null"],"format":"Int","minimum":-2147483648,"maximum":2147483647}"#
     );
     assert_eq!(property("n"), "{}");
+    assert!(property("picture").contains(r#""const":"Buffer""#));
     let owner = |name: &str| shown(at(schemas, &["Owner", "properties", name]));
     assert_eq!(
         owner("dog"),

@@ -21,6 +21,7 @@ use crate::identity;
 use crate::listeners;
 use crate::logs;
 use crate::metrics::ServerMetrics;
+use crate::mqtt;
 use crate::operations;
 use crate::restart;
 use crate::root::{self, Root};
@@ -108,11 +109,9 @@ impl Running {
         let certificates = needs_tls(&config)
             .then(|| Certificates::new(&config))
             .transpose()?;
-        let broker = listeners::broker(
-            &config,
-            &registry,
-            metrics.authenticator(Arc::clone(&directory) as Arc<dyn Authenticator>),
-        )?;
+        let authenticator = Arc::clone(&directory) as Arc<dyn Authenticator>;
+        let authenticator = metrics.authenticator(authenticator);
+        let broker = mqtt::broker(&config, &store, &registry, authenticator).await?;
         let restart = restart::Trigger::default();
         let parts = Parts {
             config: &config,
@@ -412,6 +411,8 @@ fn store_config(config: &Config) -> StoreConfig {
         map_size_bytes: usize::try_from(config.storage.map_bytes).unwrap_or(usize::MAX),
         max_transaction_queue_time: config.storage.max_queue_time,
         audit_retention: config.logging.audit_retention,
+        max_scan_records: config.storage.max_scan_records,
+        max_join_rows: usize::try_from(config.storage.max_join_rows).unwrap_or(usize::MAX),
         ..StoreConfig::new(&config.storage.directory)
     }
 }

@@ -19,6 +19,7 @@ mod local;
 pub mod logs;
 pub mod metrics;
 mod monitoring;
+pub mod mqtt;
 mod operations;
 pub mod restart;
 pub mod root;

@@ -3,18 +3,15 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use base::{BoxedIo, ClientCertificate, ConnInfo, Shutdown};
 use core_listener::{
     HttpConfig, InheritedSockets, ListenAddress, Listener, Server, ServerHandle, TlsAcceptor,
 };
 use http_chain::Chains;
-use http_chain::auth::CertificateUser;
-use proto_mqtt::{Broker, Identity, MqttConfig};
-use resource::{Authenticator, Credentials, Registry};
 
 use crate::certificates::Certificates;
 use crate::chains::Parts;
 use crate::config::Config;
+use crate::mqtt::{self, MqttPort};
 
 /// Binds every port and starts the workers.
 ///
@@ -87,8 +84,10 @@ fn with_worker_tasks(server: Server, parts: &Parts<'_>) -> Server {
         }
     });
     let (hub, directory) = (parts.hub.clone(), Arc::clone(&parts.directory));
+    let broker = Arc::clone(&parts.broker);
     server.on_worker_start(move |worker| {
         let (hub, directory) = (hub.clone(), Arc::clone(&directory));
+        let broker = Arc::clone(&broker);
         async move {
             match worker.0 {
                 // Users and roles are followed once, and their subscriptions are delivered on worker 0.
@@ -97,7 +96,8 @@ fn with_worker_tasks(server: Server, parts: &Parts<'_>) -> Server {
                         let Err(error) = directory.run().await;
                         tracing::error!("changes of users and roles are not followed: {error}");
                     };
-                    futures_util::future::join(hub.dispatch(worker), follow).await;
+                    let maintain = mqtt::maintain(broker, worker);
+                    futures_util::future::join3(hub.dispatch(worker), follow, maintain).await;
                 }
                 _ => hub.dispatch(worker).await,
             }
@@ -143,55 +143,6 @@ fn mqtt_ports(config: &Config) -> [HttpPort; 2] {
     ]
 }
 
-/// MQTT on the connections of one port.
-#[derive(Clone)]
-struct MqttPort {
-    broker: Arc<Broker>,
-    trust_loopback: bool,
-    certificate_user: CertificateUser,
-}
-
-impl MqttPort {
-    fn new(parts: &Parts<'_>, secure: bool) -> Self {
-        let config = parts.config;
-        let mtls = config.mqtt.mtls.as_ref().filter(|_| secure);
-        Self {
-            broker: Arc::clone(&parts.broker),
-            trust_loopback: config.authentication.authorize_local,
-            certificate_user: mtls.map(|mtls| mtls.user.clone()).unwrap_or_default(),
-        }
-    }
-
-    async fn serve(self, io: BoxedIo, conn: Arc<ConnInfo>, shutdown: Shutdown) {
-        if let Some(reason) = refused_certificate(&conn) {
-            tracing::warn!(target: "mqtt", peer = %conn.peer, reason, "a client's certificate is refused");
-            return;
-        }
-        let identity = self.identity(&conn);
-        // The driver logs how it ended.
-        let _ = proto_mqtt::serve(io, conn, shutdown, self.broker, identity).await;
-    }
-
-    /// Who a client is before it says so: the user of its certificate, or with local trust the first super user.
-    fn identity(&self, conn: &ConnInfo) -> Identity {
-        match self.certificate_user.credentials(conn) {
-            Some(credentials) => Identity::Credentials(credentials),
-            None if self.trust_loopback && conn.peer.is_loopback() => {
-                Identity::Credentials(Credentials::LocalTrust)
-            }
-            None => Identity::None,
-        }
-    }
-}
-
-/// Why the certificate of a client is refused, if it is: revoked, or perhaps revoked where that is enough.
-fn refused_certificate(conn: &ConnInfo) -> Option<&str> {
-    match &conn.tls.as_ref()?.client_certificate {
-        ClientCertificate::Refused { reason } => Some(reason),
-        _ => None,
-    }
-}
-
 type HttpPort = (&'static str, Option<ListenAddress>, bool);
 
 fn http_ports(config: &Config) -> [HttpPort; 5] {
@@ -234,27 +185,4 @@ fn with_tls(listener: Listener, acceptor: Option<&TlsAcceptor>, config: &Config)
             .handshake_timeout(Some(config.http.tls_handshake_timeout)),
         None => listener,
     }
-}
-
-/// The MQTT broker over the exported resources.
-///
-/// # Errors
-///
-/// If a setting cannot work.
-pub fn broker(
-    config: &Config,
-    registry: &Arc<Registry>,
-    authenticator: Arc<dyn Authenticator>,
-) -> anyhow::Result<Arc<Broker>> {
-    let mqtt = MqttConfig {
-        max_packet_size: config.mqtt.max_packet_bytes,
-        require_authentication: config.mqtt.require_authentication,
-        ..MqttConfig::default()
-    };
-    Ok(Broker::new(
-        Arc::clone(registry),
-        authenticator,
-        mqtt,
-        usize::from(config.workers.get()),
-    )?)
 }

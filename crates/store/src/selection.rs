@@ -230,7 +230,13 @@ impl Compiler<'_> {
                 "Selections are nested deeper than 32 levels",
             ));
         }
-        for item in query.select.iter().flat_map(Select::items) {
+        // Only results themselves have what is enumerable: related records of related ones would have no end.
+        let enumerable = match query.select {
+            None if depth == 0 => enumerable(definition),
+            _ => Vec::new(),
+        };
+        let items = query.select.iter().flat_map(Select::items);
+        for item in items.chain(&enumerable) {
             let attribute = definition.attribute(&item.name);
             if attribute.is_some_and(|known| known.computed.is_some()) && readable(&item.name) {
                 selection.computed.push(item.name.clone());
@@ -284,6 +290,15 @@ impl Compiler<'_> {
             link,
         })
     }
+}
+
+/// The attributes that are part of results without being stored.
+fn enumerable(definition: &TableDefinition) -> Vec<SelectItem> {
+    let attributes = definition.attributes.iter();
+    let enumerable = attributes.filter(|attribute| attribute.enumerable && !attribute.is_stored());
+    enumerable
+        .map(|attribute| SelectItem::named(attribute.name.as_str()))
+        .collect()
 }
 
 /// What a collection that is both filtered and selected is narrowed to: the conditions on its records that hold

@@ -213,6 +213,12 @@ fn encode_attributes(attributes: &[Attribute]) -> Value {
         if attribute.expires_at {
             map.insert("expiresAt", true);
         }
+        if attribute.enumerable {
+            map.insert("enumerable", true);
+        }
+        if attribute.splits_segments {
+            map.insert("splitSegments", true);
+        }
         if let Some(Relation { table, from, to }) = &attribute.relation {
             let members = [
                 ("table", Some(table)),
@@ -261,6 +267,8 @@ fn decode_attributes(value: &Value) -> Option<Vec<Attribute>> {
             assigned_created_time: flag("createdTime")?,
             assigned_updated_time: flag("updatedTime")?,
             expires_at: map.contains_key("expiresAt"),
+            enumerable: map.contains_key("enumerable"),
+            splits_segments: map.contains_key("splitSegments"),
             relation,
             computed: computed.map(|computed| Computed {
                 from: text(computed, "from"),
@@ -496,6 +504,8 @@ mod tests {
                             version: Some("2".into()),
                         }),
                         expires_at: true,
+                        enumerable: true,
+                        splits_segments: true,
                         ..Attribute::new("sum", AttributeType::Long)
                     },
                 ],

@@ -379,6 +379,10 @@ impl Table {
             let attribute = definition.attribute(name);
             attribute.is_some_and(|attribute| !attribute.is_stored())
         };
+        if target.query.select.is_none() {
+            let mut attributes = definition.attributes.iter();
+            return attributes.any(|attribute| attribute.enumerable && !attribute.is_stored());
+        }
         let mut items = target.query.select.iter().flat_map(Select::items);
         items.any(|item| item.nested.is_some() || is_not_stored(&item.name))
     }

@@ -116,7 +116,8 @@ fn operation(operation: &mut Map, attribute: &resource::Attribute, checker: &mut
 
 /// The key that decoded path text stands for (`rest.md` §2, rules I2 and I3).
 ///
-/// A key of list type takes one part from each segment of the text. `null` is a text for a text key and no
+/// A key of list type takes one part from each segment of the text; so does one that splits segments when there are
+/// several. `null` is a text for a text key and no
 /// key otherwise.
 ///
 /// # Errors
@@ -124,7 +125,17 @@ fn operation(operation: &mut Map, attribute: &resource::Attribute, checker: &mut
 /// 400 `Invalid value for attribute id: "abc", expecting Long`, `Invalid primary key of null`, or
 /// `Invalid primary key type: …` for a table whose key type has no keys.
 pub fn key_from_text(def: &TableDefinition, text: &str) -> Result<Key, Error> {
+    let splits = def
+        .attribute(&def.primary_key)
+        .is_some_and(|key| key.splits_segments);
     let value = match def.key_type() {
+        kind if splits && text.contains('/') && !matches!(kind, AttributeType::Array(_)) => {
+            Value::Array(
+                text.split('/')
+                    .map(|part| text::key_value(&def.primary_key, kind, part))
+                    .collect::<Result<_, _>>()?,
+            )
+        }
         AttributeType::Array(element) => Value::Array(
             text.split('/')
                 .map(|part| text::key_value(&def.primary_key, &element.kind, part))

@@ -194,11 +194,14 @@ impl Verifier<'_> {
         let entries = self.engine.blobs.get(self.txn, record_key)?;
         let entries = match entries.map(blob::decode) {
             Some(Ok(entries)) => entries,
-            Some(Err(error)) => return Ok(self.found.problem(format!("{name}: {error}"))),
+            Some(Err(error)) => {
+                self.found.problem(format!("{name}: {error}"));
+                return Ok(());
+            }
             None => {
-                return Ok(self
-                    .found
-                    .problem(format!("{name}: a record lacks its blobs")));
+                self.found
+                    .problem(format!("{name}: a record lacks its blobs"));
+                return Ok(());
             }
         };
         for entry in entries {

@@ -1,4 +1,8 @@
 //! Contents of attributes of type `Blob`: in from a stream, out as a stream, and never missing after a kill.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the process that is killed is told by its environment where to write"
+)]
 
 mod support;
 

@@ -28,6 +28,10 @@ fn anonymous_bytes() -> u64 {
 }
 
 #[tokio::test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the size of the table is chosen by who runs the test"
+)]
 async fn memory_stays_flat_while_a_collection_is_streamed_to_a_fast_and_to_a_stalled_reader() {
     let records: i64 = std::env::var("MOTET_TEST_STREAMED_RECORDS")
         .map_or(200_000, |count| count.parse().unwrap());

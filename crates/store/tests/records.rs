@@ -650,3 +650,37 @@ async fn values_keep_their_types() {
         Some(Value::Bytes(bytes::Bytes::from_static(b"hi")))
     );
 }
+
+#[tokio::test]
+async fn s2_1_split_segments_makes_keys_of_several_parts() {
+    let fixture = Fixture::new();
+    let schema = "type T @table @splitSegments { id: ID @primaryKey, n: Int }";
+    let table = fixture.table(schema).await;
+    let parts = |parts: &[&str]| Key::Parts(parts.iter().map(|part| Key::from(*part)).collect());
+    assert_eq!(table.parse_key("a").unwrap(), Key::from("a"));
+    assert_eq!(table.parse_key("a/b").unwrap(), parts(&["a", "b"]));
+    for (key, n) in [("a", 1), ("a/b", 2), ("a/b/c", 3), ("b", 4)] {
+        let key = table.parse_key(key).unwrap();
+        let body = format!(r#"{{"n":{n}}}"#);
+        write_as(&table, Some(key), WriteKind::Put, &body, &internal())
+            .await
+            .unwrap();
+    }
+    let found = get(&table, parts(&["a", "b"])).await.unwrap();
+    assert_eq!(found.body.json(), r#"{"id":["a","b"],"n":2}"#);
+    assert!(
+        get(&table, "a/b").await.is_none(),
+        "the text is another key"
+    );
+    // The same key in a body.
+    let body = r#"{"id":["a","b"],"n":5}"#;
+    write_as(&table, None, WriteKind::Put, body, &internal())
+        .await
+        .unwrap();
+    let found = get(&table, parts(&["a", "b"])).await.unwrap();
+    assert_eq!(found.body.attribute("n"), Some(Value::Int(5)));
+    let fixture = fixture.reopen();
+    let table = fixture.table(schema).await;
+    assert_eq!(table.parse_key("a/b").unwrap(), parts(&["a", "b"]));
+    fixture.verify("data").await;
+}

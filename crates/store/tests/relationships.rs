@@ -555,3 +555,63 @@ async fn relationships_survive_a_restart() {
     let query = matching(along("author.name", Comparator::Equals, "Lem"));
     assert_eq!(keys(&book, query).await, ["12"]);
 }
+
+#[tokio::test]
+async fn s2_2_enumerable_attributes_are_part_of_results_that_select_nothing() {
+    let fixture = Fixture::new();
+    let tables = fixture
+        .ensure(
+            r#"type Owner @table { id: ID @primaryKey, name: String, dogs: [Dog] @relationship(to: ownerId) @enumerable }
+               type Dog @table {
+                 id: ID @primaryKey
+                 ownerId: ID @indexed
+                 age: Int
+                 owner: Owner @relationship(from: ownerId) @enumerable
+                 months: Int @computed(from: "age * 12") @enumerable
+                 days: Int @computed(from: "age * 365")
+               }"#,
+        )
+        .await;
+    let (owner, dog) = (&tables[0], &tables[1]);
+    support::put(owner, "o", r#"{"name":"Ann"}"#).await;
+    support::put(dog, "d", r#"{"ownerId":"o","age":2}"#).await;
+    let whole = r#"{"id":"d","ownerId":"o","age":2,"owner":{"id":"o","name":"Ann"},"months":24}"#;
+    assert_same(&support::text(dog, "d").await, whole);
+    let found = support::search(dog, Query::default()).await.unwrap();
+    let json = String::from_utf8(found[0].body.json().to_vec()).unwrap();
+    assert_same(&json, whole);
+    // Who may not read one does not get it, and is not refused either.
+    let flags = resource::access::AttributeFlags {
+        read: true,
+        ..Default::default()
+    };
+    let attributes = ["age", "months"].map(|name| (name.to_owned(), flags));
+    let access = resource::TableAccess {
+        read: true,
+        attributes: Some(std::sync::Arc::new(resource::AttributeAccess {
+            attributes: attributes.into_iter().collect(),
+        })),
+        ..Default::default()
+    };
+    let tables = std::collections::HashMap::from([("Dog".to_owned(), access)]);
+    let context = support::user(resource::Permissions {
+        tables: std::collections::HashMap::from([("data".to_owned(), tables)]),
+        ..Default::default()
+    });
+    let target = resource::Target::record("d");
+    let record = dog.get(&target, &context).await.unwrap().unwrap();
+    let json = String::from_utf8(record.body.json().to_vec()).unwrap();
+    assert_same(&json, r#"{"id":"d","age":2,"months":24}"#);
+}
+
+/// The same members in any order.
+fn assert_same(found: &str, expected: &str) {
+    let members = |text: &str| {
+        let map = support::map(text);
+        let members = map.iter().map(|(name, value)| format!("{name}: {value:?}"));
+        let mut members: Vec<String> = members.collect();
+        members.sort();
+        members
+    };
+    assert_eq!(members(found), members(expected), "{found}");
+}

@@ -364,7 +364,9 @@ impl Export<'_> {
             .iter()
             .flat_map(|table| &table.attributes);
         attributes
-            .filter(|attribute| attribute.relation.is_none())
+            .filter(|attribute| {
+                attribute.relation.is_none() && attribute.kind != AttributeType::Blob
+            })
             .map(|attribute| {
                 object([
                     ("name", attribute.name.as_str().into()),

@@ -121,7 +121,11 @@ impl Schemas {
     pub(super) fn value(&mut self, kind: &AttributeType, nullable: bool) -> Value {
         match kind {
             AttributeType::Any => object([]),
-            AttributeType::Bytes | AttributeType::Blob => bytes(kind.name(), nullable),
+            AttributeType::Bytes => bytes(nullable),
+            // Text, or in place of other content an object that describes it.
+            AttributeType::Blob => {
+                one("oneOf", vec![scalar(kind, nullable), one("type", "object")])
+            }
             AttributeType::Object(object_type) => {
                 let schema = self.embedded(object_type);
                 match nullable {
@@ -203,7 +207,7 @@ fn read_only(schema: Value) -> Value {
 }
 
 /// Bytes are text when they are written, and an object with numbers when they are read as JSON.
-fn bytes(name: &str, nullable: bool) -> Value {
+fn bytes(nullable: bool) -> Value {
     let byte = object([
         ("type", "integer".into()),
         ("minimum", 0_i64.into()),
@@ -221,10 +225,7 @@ fn bytes(name: &str, nullable: bool) -> Value {
         ("required", Value::Array(vec!["type".into(), "data".into()])),
         ("additionalProperties", false.into()),
     ]);
-    let text = object([
-        ("type", type_name("string", nullable)),
-        ("format", name.into()),
-    ]);
+    let text = scalar(&AttributeType::Bytes, nullable);
     one("oneOf", vec![text, buffer])
 }
 

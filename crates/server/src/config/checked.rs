@@ -168,6 +168,10 @@ pub struct Storage {
     pub map_bytes: u64,
     /// Longest estimated wait of a write.
     pub max_queue_time: Duration,
+    /// Records one query may look at without an index.
+    pub max_scan_records: u64,
+    /// Rows a condition on related records may yield.
+    pub max_join_rows: u64,
 }
 
 impl Config {
@@ -225,6 +229,8 @@ impl Config {
                     "storage.maxTransactionQueueTime",
                     &file.storage.max_transaction_queue_time,
                 )?,
+                max_scan_records: file.storage.max_scan_records,
+                max_join_rows: file.storage.max_join_rows,
             },
             metrics: observability::metrics(&file.metrics)?,
             health: observability::health(&file.health)?,

@@ -149,6 +149,10 @@ section! {
         map_size: SizeSetting = SizeSetting::Text("1T".to_owned()),
         /// Estimated wait in the write queue above which writes are refused with 503; a number is seconds.
         max_transaction_queue_time: DurationSetting = DurationSetting::Text("45s".to_owned()),
+        /// Records one query may look at without an index before it is refused.
+        max_scan_records: u64 = 10_000_000,
+        /// Rows a condition on related records may yield before the query is refused.
+        max_join_rows: u64 = 100_000,
         /// Log of its own.
         logging: Option<ComponentLogging> = None,
     }

@@ -69,6 +69,7 @@ pub(super) fn attribute(
     }
     Attribute {
         relation: Some(relation),
+        enumerable: field.directive("enumerable").is_some(),
         ..Attribute::new(field.name.clone(), kind)
     }
 }

@@ -73,6 +73,13 @@ fn check_type_directives(object: &Object<'_>, report: &mut Report) {
     for directive in &object.directives {
         match directive.name.as_str() {
             "table" | "export" | "sealed" => {}
+            "splitSegments" if object.directive("table").is_none() => {
+                directive.warn(
+                    report,
+                    "directive @splitSegments has no effect without @table",
+                );
+            }
+            "splitSegments" => {}
             "replicate" | "hidden" => {
                 let name = &directive.name;
                 directive.warn(
@@ -130,7 +137,29 @@ fn table<'a>(
     if table.primary_key.is_empty() {
         default_key(object, &mut table, report);
     }
+    if let Some(directive) = object.directive("splitSegments") {
+        split_segments(&mut table, directive, report);
+    }
     table
+}
+
+/// `@splitSegments`: path text with slashes is a key of several parts.
+fn split_segments(table: &mut TableDefinition, directive: &Directive<'_>, report: &mut Report) {
+    let primary_key = &table.primary_key;
+    let mut attributes = table.attributes.iter_mut();
+    let Some(key) = attributes.find(|attribute| attribute.name == *primary_key) else {
+        return;
+    };
+    match key.kind {
+        // A list takes its parts from the segments anyhow.
+        AttributeType::Id | AttributeType::Any | AttributeType::Array(_) => {
+            key.splits_segments = true;
+        }
+        _ => directive.error(
+            report,
+            "@splitSegments needs a primary key of type ID or Any, or a list",
+        ),
+    }
 }
 
 /// The database and the name of the table that a type with `@table` declares.
@@ -158,6 +187,16 @@ fn table_arguments(table: &mut TableDefinition, directive: &Directive<'_>, repor
                     format!("expiration must be a whole number of seconds, not {value:?}"),
                 ),
             },
+            // A record is gone when it expires, and removed within the interval of the store; a caching table gets
+            // its times where it gets its source.
+            "eviction" | "scanInterval" => {
+                let name = &argument.name;
+                if value.parse::<u64>().is_err() {
+                    let message =
+                        format!("{name} must be a whole number of seconds, not {value:?}");
+                    report.error(directive.source, argument.offset, message);
+                }
+            }
             other => report.warn(
                 directive.source,
                 argument.offset,
@@ -226,6 +265,7 @@ fn field_directives<'f, 'a>(
                 attribute.expires_at = true;
                 attribute.indexed = true;
             }
+            "enumerable" if field.directive("computed").is_some() => attribute.enumerable = true,
             "createdTime" => attribute.assigned_created_time = true,
             "updatedTime" => attribute.assigned_updated_time = true,
             _ => unknown(directive, report),
@@ -254,7 +294,7 @@ fn computed(attribute: &mut Attribute, directive: &Directive<'_>, report: &mut R
 fn unavailable(directive: &Directive<'_>, report: &mut Report) -> bool {
     let name = directive.name.as_str();
     match name {
-        "splitSegments" | "embed" => {
+        "embed" => {
             directive.error(
                 report,
                 format!("directive @{name} is not available in this build"),
@@ -282,7 +322,10 @@ fn unknown(directive: &Directive<'_>, report: &mut Report) {
             "relationship" | "computed" | "expiresAt" => {
                 format!("directive @{name} has no effect without @table")
             }
-            "enumerable" | "allow" => format!("directive @{name} has no effect in this build"),
+            "enumerable" => {
+                "directive @enumerable has no effect on an attribute that is stored".to_owned()
+            }
+            "allow" => format!("directive @{name} has no effect in this build"),
             _ => format!("directive @{name} is unknown and has no effect"),
         },
     );

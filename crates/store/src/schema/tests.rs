@@ -146,8 +146,8 @@ fn s2_rule_6_what_has_no_effect_is_a_warning() {
             "s.graphql:1:15: directive @shiny is unknown and has no effect",
         ),
         (
-            "type A @table(eviction: 5) { id: ID @primaryKey }",
-            "s.graphql:1:15: argument eviction of @table has no effect in this build",
+            "type A @table(cache: 5) { id: ID @primaryKey }",
+            "s.graphql:1:15: argument cache of @table has no effect in this build",
         ),
         (
             "type A @table { id: ID @primaryKey  b: Bytes @indexed }",
@@ -266,8 +266,8 @@ fn directives_of_later_versions_are_named() {
         assert_eq!(error(&source), message, "{source}");
     }
     assert_eq!(
-        error("type A @table @splitSegments { id: ID @primaryKey }"),
-        "s.graphql:1:15: directive @splitSegments is not available in this build"
+        error("type A @table @splitSegments { id: Int @primaryKey }"),
+        "s.graphql:1:15: @splitSegments needs a primary key of type ID or Any, or a list"
     );
 }
 

@@ -8,7 +8,7 @@ use core_listener::ListenAddress;
 
 use super::http::{Cors, Times, cors};
 use super::tls::{self, Mtls, Tls};
-use super::values::{limit, ports, show, size};
+use super::values::{duration, limit, ports, show, size};
 use crate::config::file::{self, FileConfig, PortSetting, Threads};
 use crate::config::load::ConfigError;
 
@@ -48,6 +48,10 @@ pub struct Mqtt {
     pub require_authentication: bool,
     /// Largest packet.
     pub max_packet_bytes: NonZeroU32,
+    /// Seconds the session of a 3.1.1 client is kept.
+    pub session_expiry_s: u32,
+    /// Seconds a 5.0 client can ask for at most.
+    pub max_session_expiry_s: u32,
 }
 
 pub(super) fn operations(
@@ -131,7 +135,18 @@ pub(super) fn mqtt(mqtt: &file::Mqtt, tls: &[Tls]) -> Result<Mqtt, ConfigError> 
         web_socket: mqtt.web_socket,
         require_authentication: mqtt.require_authentication,
         max_packet_bytes,
+        session_expiry_s: seconds("mqtt.sessionExpiry", &mqtt.session_expiry)?,
+        max_session_expiry_s: match &mqtt.max_session_expiry {
+            None => u32::MAX,
+            Some(expiry) => seconds("mqtt.maxSessionExpiry", expiry)?,
+        },
     })
+}
+
+/// Whole seconds; more than MQTT can say is for ever.
+fn seconds(key: &str, setting: &file::DurationSetting) -> Result<u32, ConfigError> {
+    let duration = duration(key, setting)?;
+    Ok(u32::try_from(duration.as_secs()).unwrap_or(u32::MAX))
 }
 
 pub(super) fn workers(

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ComponentLogging, MtlsSection, OneOrMany, PortSetting, SizeSetting, Switchable, TlsEntries,
+    ComponentLogging, DurationSetting, MtlsSection, OneOrMany, PortSetting, SizeSetting,
+    Switchable, TlsEntries,
 };
 
 /// `threads: 4`, or `threads: { count: 4 }`.
@@ -118,6 +119,10 @@ section! {
         free_topics: bool = false,
         /// Largest packet in bytes.
         max_packet_size: SizeSetting = SizeSetting::Text("100M".to_owned()),
+        /// How long the session of a 3.1.1 client is kept after its connection; a number is seconds.
+        session_expiry: DurationSetting = DurationSetting::Text("7d".to_owned()),
+        /// Longest that a 5.0 client can ask for; a number is seconds. Absent is for ever.
+        max_session_expiry: Option<DurationSetting> = None,
         /// Log of its own.
         logging: Option<ComponentLogging> = None,
     }
