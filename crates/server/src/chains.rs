@@ -123,6 +123,14 @@ pub fn build(parts: &Parts<'_>) -> anyhow::Result<Chains> {
     sites(&mut chains, parts, Place::AfterResources);
     chains.last(
         operations_ports(),
+        "openapi",
+        Stage::handler(Answered::by(
+            Answerer::Operations,
+            openapi(parts, "/api/openapi/rest"),
+        )),
+    );
+    chains.last(
+        operations_ports(),
         "operations",
         Stage::handler(Answered::by(
             Answerer::Operations,
@@ -213,6 +221,7 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>) {
         Arc::clone(&parts.registry),
         rest::RestConfig {
             max_body_bytes: config.http.max_body_bytes,
+            catalog: Some(Arc::clone(&parts.store) as Arc<dyn resource::Catalog>),
             ..rest::RestConfig::default()
         },
     );
@@ -226,9 +235,28 @@ fn register_resources(chains: &mut Chains, parts: &Parts<'_>) {
         "websocket",
         Stage::handler(only_sub_protocols),
     );
+    // Before REST, whose export at the root would take its path.
+    let graphql = rest::graphql::GraphQl::new(
+        Arc::clone(&parts.registry),
+        rest::graphql::GraphQlConfig::default(),
+    );
+    let graphql = WhileResources::are_queried(&parts.live, graphql);
+    let graphql = Answered::by(Answerer::Resource, graphql);
+    chains.last(Ports::application(), "graphql", Stage::handler(graphql));
     resource_stage(chains, parts, "websocket", web_sockets);
     resource_stage(chains, parts, "sse", sse);
+    resource_stage(chains, parts, "openapi", openapi(parts, "/openapi"));
     resource_stage(chains, parts, "rest", rest);
+}
+
+/// The description of the REST interface, at that path.
+fn openapi(parts: &Parts<'_>, path: &str) -> rest::openapi::OpenApi {
+    let config = rest::openapi::OpenApiConfig {
+        path: path.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..rest::openapi::OpenApiConfig::default()
+    };
+    rest::openapi::OpenApi::new(Arc::clone(&parts.registry), config)
 }
 
 /// A handler that is there while an application has `rest: true`.

@@ -44,6 +44,8 @@ pub(super) struct LoadedEntry {
 #[derive(Clone, Default)]
 pub(super) struct Given {
     pub(super) rest: bool,
+    /// It has `graphql: true`.
+    pub(super) graphql: bool,
     pub(super) exports: Vec<Export>,
     pub(super) site: Option<Site>,
     /// It found something to load.
@@ -270,6 +272,7 @@ impl Application {
         given.found = !paths.is_empty();
         match component {
             Component::Rest => (given.rest, given.found) = (true, true),
+            Component::GraphQl => (given.graphql, given.found) = (true, true),
             Component::GraphqlSchema(_) => {
                 (given.exports, errors) = schema::load(directory, &paths, host).await;
                 if let (false, Some(before)) = (errors.is_empty(), before) {

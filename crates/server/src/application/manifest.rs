@@ -35,6 +35,8 @@ pub struct Entry {
 pub enum Component {
     /// `rest`: exported resources are reachable.
     Rest,
+    /// `graphql`: queries over exported resources.
+    GraphQl,
     /// `graphqlSchema`: tables.
     GraphqlSchema(FilePatterns),
     /// `roles`: roles.
@@ -180,6 +182,7 @@ fn component(name: &str, options: &Value, application: &str) -> Result<Component
     let files = || FilePatterns::from_json(name, options);
     Ok(match name {
         "rest" | "REST" => Component::Rest,
+        "graphql" => Component::GraphQl,
         "graphqlSchema" => Component::GraphqlSchema(files()?),
         "roles" => Component::Roles(files()?),
         "dataLoader" => Component::DataLoader(files()?),

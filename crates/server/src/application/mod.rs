@@ -229,6 +229,7 @@ impl Applications {
         self.host.health.loaded(failed.collect());
         self.live.publish(Snapshot {
             rest: entries().any(|one| one.given.rest),
+            graphql: entries().any(|one| one.given.graphql),
             sites: entries().filter_map(|one| one.given.site.clone()).collect(),
             components,
         });

@@ -73,6 +73,8 @@ pub(super) fn bases(directory: &std::path::Path, section: &StaticSection) -> Vec
 pub(super) struct Snapshot {
     /// Some application has `rest: true`.
     pub(super) rest: bool,
+    /// Some application has `graphql: true`.
+    pub(super) graphql: bool,
     /// Static files, in the order of the applications.
     pub(super) sites: Vec<Site>,
     /// The state of every component.
@@ -102,6 +104,11 @@ impl Live {
     /// Whether exported resources are reachable by HTTP, WebSocket and Server-Sent Events.
     pub fn serves_resources(&self) -> bool {
         self.0.load().rest
+    }
+
+    /// Whether exported resources can be queried by GraphQL.
+    pub fn serves_graphql(&self) -> bool {
+        self.0.load().graphql
     }
 
     /// The state of every component, in loading order.
@@ -160,11 +167,12 @@ impl Handler for Sites {
     }
 }
 
-/// A handler that is only there while resources are served, or only while they are not.
+/// A handler that is only there while the applications ask for it: while resources are served, or are not, or while
+/// GraphQL is.
 #[derive(Debug)]
 pub struct WhileResources<H> {
     live: Arc<Live>,
-    served: bool,
+    is_there: fn(&Live) -> bool,
     handler: H,
 }
 
@@ -173,15 +181,23 @@ impl<H> WhileResources<H> {
     pub fn are_served(live: &Arc<Live>, handler: H) -> Self {
         Self {
             live: Arc::clone(live),
-            served: true,
+            is_there: Live::serves_resources,
             handler,
+        }
+    }
+
+    /// There while an application has `graphql: true`.
+    pub fn are_queried(live: &Arc<Live>, handler: H) -> Self {
+        Self {
+            is_there: Live::serves_graphql,
+            ..Self::are_served(live, handler)
         }
     }
 
     /// There while no application has `rest: true`.
     pub fn are_not_served(live: &Arc<Live>, handler: H) -> Self {
         Self {
-            served: false,
+            is_there: |live| !live.serves_resources(),
             ..Self::are_served(live, handler)
         }
     }
@@ -189,7 +205,7 @@ impl<H> WhileResources<H> {
 
 impl<H: Handler> Handler for WhileResources<H> {
     fn accepts(&self, request: &Request) -> bool {
-        self.live.serves_resources() == self.served && self.handler.accepts(request)
+        (self.is_there)(&self.live) && self.handler.accepts(request)
     }
 
     fn handle(&self, request: Request) -> BoxFuture<'_, ControlFlow<Response, Request>> {

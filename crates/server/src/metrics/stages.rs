@@ -107,8 +107,11 @@ pub struct UserRequests {
     family: CounterFamily,
     max_users: usize,
     /// What each worker has looked up; nobody else takes its lock.
-    workers: Arc<[Mutex<HashMap<Arc<str>, Counter>>]>,
+    workers: Arc<[Mutex<Known>]>,
 }
+
+/// Counters by user name.
+type Known = HashMap<Arc<str>, Counter>;
 
 impl UserRequests {
     pub(super) fn new(family: CounterFamily, max_users: usize, workers: usize) -> Self {

@@ -201,11 +201,12 @@ fn last_line(lines: &[String], range: &Range<usize>) -> Option<usize> {
 /// list, which need not be. Comments and empty lines at the end belong to what follows.
 fn end_of_block(lines: &[String], at: usize, range: &Range<usize>, indent: usize) -> usize {
     let mut end = at + 1;
-    for next in at + 1..range.end {
-        match indent_of(&lines[next]) {
+    let following = lines.iter().enumerate().take(range.end).skip(at + 1);
+    for (next, line) in following {
+        match indent_of(line) {
             None => {}
             Some(inner) if inner > indent => end = next + 1,
-            Some(inner) if inner == indent && lines[next].trim_start().starts_with("- ") => {
+            Some(inner) if inner == indent && line.trim_start().starts_with("- ") => {
                 end = next + 1;
             }
             Some(_) => break,
