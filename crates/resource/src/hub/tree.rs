@@ -241,3 +241,61 @@ impl Node {
             && self.any.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::QueueLimits;
+    use crate::{EventKind, SourceId};
+
+    /// A tree of that many filters in turn of the forms `building/+/room/#`, `+/floor/room` and exact ones.
+    fn tree(source: SourceId, filters: usize) -> Tree {
+        let mut tree = Tree::default();
+        let queue = Queue::new(QueueLimits::default());
+        let exact = |text: String| Level::Exact(text);
+        for n in 0..filters {
+            let (levels, rest) = match n % 3 {
+                0 => (
+                    vec![exact(format!("b{n}")), Level::Any, exact(format!("r{n}"))],
+                    true,
+                ),
+                1 => (
+                    vec![Level::Any, exact(format!("f{n}")), exact(format!("r{n}"))],
+                    false,
+                ),
+                _ => (
+                    vec![exact(format!("b{}", n - 2)), exact(format!("f{}", n - 1))],
+                    true,
+                ),
+            };
+            tree.insert(source, &Scope::Levels { levels, rest }, Arc::clone(&queue));
+        }
+        tree
+    }
+
+    /// Subscriptions that match a key, and lists that were looked at to find them.
+    fn work(filters: usize, key: &str) -> (usize, usize) {
+        let source = SourceId::next();
+        let tree = tree(source, filters);
+        let at = base::Timestamp::ZERO;
+        let event = Event::new(source, EventKind::Put, Some(Key::from(key)), None, at);
+        let (mut found, mut looked) = (0, 0);
+        tree.matching(&event, |_| found += 1);
+        tree.sources[&source]
+            .root
+            .matching(Some(key), &mut |_| looked += 1);
+        (found, looked)
+    }
+
+    #[test]
+    fn matching_among_100_000_wildcard_filters_is_at_most_twice_the_work_of_100() {
+        for key in ["b0/f1/r0", "b0/f1/r1", "b9/f10/r9/desk", "b/f/r"] {
+            let (found, few) = work(100, key);
+            let (found_among_many, many) = work(100_000, key);
+            assert_eq!(found, found_among_many, "{key}");
+            assert!(many <= 2 * few, "{key}: {many} against {few}");
+        }
+        assert_eq!(work(100, "b0/f1/r0").0, 2);
+        assert_eq!(work(100, "b0/f1/r1").0, 2);
+    }
+}
