@@ -136,7 +136,7 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
 }
 
 /// The process and its children, down to the last grandchild.
-fn family(pid: u32) -> Vec<u32> {
+pub(crate) fn family(pid: u32) -> Vec<u32> {
     let mut found = vec![pid];
     let mut next = 0;
     while next < found.len() {

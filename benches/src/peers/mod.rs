@@ -57,7 +57,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // Children that a parent has no time to end, such as the workers of nginx, would outlive it.
+        let family = crate::cpu::family(self.id());
         let _ = self.child.kill();
+        for child in &family[1..] {
+            let _ = Command::new("kill")
+                .args(["-KILL", &child.to_string()])
+                .status();
+        }
         let _ = self.child.wait();
     }
 }

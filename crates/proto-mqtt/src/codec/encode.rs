@@ -111,19 +111,7 @@ pub fn puback(
     text: Option<&str>,
     out: &mut BytesMut,
 ) {
-    if !version.is_v5() {
-        return written(v4::PubAck::new(packet_id.get()).write(out));
-    }
-    let properties = text.map(|text| v5::PubAckProperties {
-        reason_string: Some(cut(text)),
-        user_properties: Vec::new(),
-    });
-    let packet = v5::PubAck {
-        pkid: packet_id.get(),
-        reason: puback_reason(reason),
-        properties,
-    };
-    written(packet.write(out));
+    ack(0x40, version, packet_id, publish_reason(reason), text, out);
 }
 
 /// Appends a PUBREC (section 3.5).
@@ -134,57 +122,46 @@ pub fn pubrec(
     text: Option<&str>,
     out: &mut BytesMut,
 ) {
-    if !version.is_v5() {
-        return written(v4::PubRec::new(packet_id.get()).write(out));
-    }
-    let properties = text.map(|text| v5::PubRecProperties {
-        reason_string: Some(cut(text)),
-        user_properties: Vec::new(),
-    });
-    let packet = v5::PubRec {
-        pkid: packet_id.get(),
-        reason: pubrec_reason(reason),
-        properties,
-    };
-    written(packet.write(out));
+    ack(0x50, version, packet_id, publish_reason(reason), text, out);
 }
 
 /// Appends a PUBREL (section 3.6); `found` is false if the identifier is not in use.
 pub fn pubrel(version: Version, packet_id: PacketId, found: bool, out: &mut BytesMut) {
-    if !version.is_v5() {
-        return written(v4::PubRel::new(packet_id.get()).write(out));
-    }
-    let reason = match found {
-        true => v5::PubRelReason::Success,
-        false => v5::PubRelReason::PacketIdentifierNotFound,
-    };
-    written(
-        v5::PubRel {
-            pkid: packet_id.get(),
-            reason,
-            properties: None,
-        }
-        .write(out),
-    );
+    ack(0x62, version, packet_id, release_reason(found), None, out);
 }
 
 /// Appends a PUBCOMP (section 3.7); `found` is false if the identifier is not in use.
 pub fn pubcomp(version: Version, packet_id: PacketId, found: bool, out: &mut BytesMut) {
-    if !version.is_v5() {
-        return written(v4::PubComp::new(packet_id.get()).write(out));
-    }
-    let reason = match found {
-        true => v5::PubCompReason::Success,
-        false => v5::PubCompReason::PacketIdentifierNotFound,
+    ack(0x70, version, packet_id, release_reason(found), None, out);
+}
+
+/// The four acknowledgements have one form. What says nothing is left out, as 5.0 allows and 3.1.1 demands.
+fn ack(
+    first_byte: u8,
+    version: Version,
+    packet_id: PacketId,
+    reason: ReasonCode,
+    text: Option<&str>,
+    out: &mut BytesMut,
+) {
+    let text = text.filter(|_| version.is_v5()).map(cut);
+    let says_reason = version.is_v5() && (reason != ReasonCode::Success || text.is_some());
+    let properties = text.as_ref().map_or(0, |text| 1 + 2 + text.len());
+    let section = match text.is_some() {
+        true => variable_byte_integer_len(properties) + properties,
+        false => 0,
     };
-    written(
-        v5::PubComp {
-            pkid: packet_id.get(),
-            reason,
-            properties: None,
-        }
-        .write(out),
-    );
+    out.put_u8(first_byte);
+    put_variable_byte_integer(out, 2 + usize::from(says_reason) + section);
+    out.put_u16(packet_id.get());
+    if says_reason {
+        out.put_u8(reason.as_u8());
+    }
+    if let Some(text) = text {
+        put_variable_byte_integer(out, properties);
+        out.put_u8(id::REASON_STRING);
+        put_field(out, text.as_bytes());
+    }
 }
 
 /// Appends a SUBACK (section 3.9) with one code for each filter, in their order ([MQTT-3.9.3-1]).
@@ -336,33 +313,24 @@ fn connect_return_code(reason: ReasonCode) -> v5::ConnectReturnCode {
     }
 }
 
-fn puback_reason(reason: ReasonCode) -> v5::PubAckReason {
-    use v5::PubAckReason as Reason;
+fn publish_reason(reason: ReasonCode) -> ReasonCode {
     match reason {
-        ReasonCode::Success => Reason::Success,
-        ReasonCode::NoMatchingSubscribers => Reason::NoMatchingSubscribers,
-        ReasonCode::ImplementationSpecificError => Reason::ImplementationSpecificError,
-        ReasonCode::NotAuthorized => Reason::NotAuthorized,
-        ReasonCode::TopicNameInvalid => Reason::TopicNameInvalid,
-        ReasonCode::PacketIdentifierInUse => Reason::PacketIdentifierInUse,
-        ReasonCode::QuotaExceeded => Reason::QuotaExceeded,
-        ReasonCode::PayloadFormatInvalid => Reason::PayloadFormatInvalid,
-        _ => Reason::UnspecifiedError,
+        ReasonCode::Success
+        | ReasonCode::NoMatchingSubscribers
+        | ReasonCode::ImplementationSpecificError
+        | ReasonCode::NotAuthorized
+        | ReasonCode::TopicNameInvalid
+        | ReasonCode::PacketIdentifierInUse
+        | ReasonCode::QuotaExceeded
+        | ReasonCode::PayloadFormatInvalid => reason,
+        _ => ReasonCode::UnspecifiedError,
     }
 }
 
-fn pubrec_reason(reason: ReasonCode) -> v5::PubRecReason {
-    use v5::PubRecReason as Reason;
-    match reason {
-        ReasonCode::Success => Reason::Success,
-        ReasonCode::NoMatchingSubscribers => Reason::NoMatchingSubscribers,
-        ReasonCode::ImplementationSpecificError => Reason::ImplementationSpecificError,
-        ReasonCode::NotAuthorized => Reason::NotAuthorized,
-        ReasonCode::TopicNameInvalid => Reason::TopicNameInvalid,
-        ReasonCode::PacketIdentifierInUse => Reason::PacketIdentifierInUse,
-        ReasonCode::QuotaExceeded => Reason::QuotaExceeded,
-        ReasonCode::PayloadFormatInvalid => Reason::PayloadFormatInvalid,
-        _ => Reason::UnspecifiedError,
+fn release_reason(found: bool) -> ReasonCode {
+    match found {
+        true => ReasonCode::Success,
+        false => ReasonCode::PacketIdentifierNotFound,
     }
 }
 
