@@ -345,3 +345,36 @@ fn a_single_page_application_gets_its_page_for_every_route_and_resources_come_fi
     let part = curl("GET", &motet.url("/main.css"), None, &["-r", "0-3"]);
     assert_eq!(part, (206, "body".to_owned()));
 }
+
+#[test]
+fn free_topics_are_those_of_a_plain_broker_and_refused_unless_configured() {
+    let publish = |port: &str| {
+        let arguments = ["-h", "127.0.0.1", "-p", port, "-V", "5", "-q", "1", "-r"];
+        let mut mosquitto = Command::new("mosquitto_pub");
+        mosquitto
+            .args(arguments)
+            .args(["-t", "plant/hall", "-m", "plain"]);
+        mosquitto.output().expect("mosquitto_pub runs")
+    };
+    let server = start(Builder::new(), "mqtt:\n  freeTopics: true\n");
+    let port = server.motet.address("mqtt.network.port").port().to_string();
+    assert!(publish(&port).status.success());
+    let subscribe = [
+        "-h",
+        "127.0.0.1",
+        "-p",
+        &port,
+        "-t",
+        "plant/#",
+        "-C",
+        "1",
+        "-v",
+    ];
+    let received = command::output("mosquitto_sub", &subscribe);
+    assert_eq!(received.trim(), "plant/hall plain");
+    let server = start(Builder::new(), "");
+    let port = server.motet.address("mqtt.network.port").port().to_string();
+    let refused = publish(&port);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!told.is_empty(), "a reason is told: {refused:?}");
+}

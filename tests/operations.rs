@@ -84,9 +84,9 @@ fn an_operation_that_is_not_built_names_itself() {
     let motet = start();
     for name in [
         "sql",
-        "create_attribute",
-        "csv_data_load",
-        "read_audit_log",
+        "restore_backup",
+        "list_certificates",
+        "import_from_s3",
         "add_node",
     ] {
         let (status, answer) = operation(&motet.operations_url(), &json!({ "operation": name }));

@@ -76,7 +76,7 @@ fn rest_3_each_method_on_each_kind_of_target_has_its_status() {
         ("PUT", "/Dog/", Some(&object), 400, "takes an array"),
         ("PATCH", "/Dog/", Some(&object), 405, "have a patch method"),
         ("POST", "/Dog/1", Some(&object), 405, "have a post method"),
-        ("COPY", "/Dog/1", None, 405, "have a copy method"),
+        ("COPY", "/Dog/1", None, 400, "COPY needs a Destination"),
         ("TRACE", "/Dog/1", None, 405, "have a trace method"),
         ("QUERY", "/Dog/1", Some(&object), 405, "have a query method"),
         ("BREW", "/Dog/", None, 418, "short and stout"),
@@ -125,7 +125,9 @@ fn rest_3_8_allow_lists_what_this_target_takes() {
         (
             "/Dog/1",
             "POST",
-            vec!["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"],
+            vec![
+                "GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "COPY", "MOVE",
+            ],
         ),
     ];
     for (path, refused, mut allowed) in rows {

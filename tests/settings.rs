@@ -93,7 +93,10 @@ fn what_the_http_engine_refuses_by_itself_is_in_the_request_log() {
         client.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
     }
     eventually("three lines", || {
         let text = server.log("log/requests.log");

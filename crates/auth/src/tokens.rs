@@ -354,7 +354,8 @@ impl Directory {
     /// What the table answers.
     pub async fn revoke_tokens(&self, username: &str, context: &Context) -> Result<(), Error> {
         let changing = self.changing().await;
-        let body = Map::from_iter(revoked());
+        let valid_from = self.tokens_valid_from(username);
+        let body = Map::from_iter(revoked(valid_from));
         let kind = WriteKind::UpdateIfPresent;
         self.write_user(username, kind, Some(body), context).await?;
         self.reload_while(&changing).await
@@ -377,6 +378,13 @@ impl Directory {
         )
     }
 
+    /// From when tokens of the user are valid, in seconds since 1970.
+    pub(crate) fn tokens_valid_from(&self, username: &str) -> u64 {
+        let snapshot = self.snapshot();
+        let account = snapshot.users.get(username);
+        account.map_or(0, |account| account.tokens_valid_from)
+    }
+
     async fn token_keys(&self) -> Result<&TokenKeys, Error> {
         let tokens = self.tokens();
         let Some(source) = tokens.config.keys.clone() else {
@@ -390,9 +398,11 @@ impl Directory {
     }
 }
 
-/// What a change of the password stores besides, so that older tokens end.
-pub(crate) fn revoked() -> [(&'static str, Value); 2] {
-    let next = i64::try_from(seconds_now() + 1).unwrap_or(i64::MAX);
+/// What a change of the password stores besides, so that tokens end that were made since `valid_from`, or before: the
+/// next second, also when the last such change was in this one.
+pub(crate) fn revoked(valid_from: u64) -> [(&'static str, Value); 2] {
+    let next = seconds_now().max(valid_from).saturating_add(1);
+    let next = i64::try_from(next).unwrap_or(i64::MAX);
     [
         ("refresh_tokens", Value::Null),
         ("tokens_valid_from", Value::Int(next)),

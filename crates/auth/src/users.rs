@@ -148,12 +148,12 @@ impl Directory {
             }
             body.insert("password", self.passwords().hash(password).await?);
             body.insert("hash_function", self.passwords().function().name());
-            for (name, value) in tokens::revoked() {
+            for (name, value) in tokens::revoked(self.tokens_valid_from(username)) {
                 body.insert(name, value);
             }
         }
         if change.active == Some(false) {
-            for (name, value) in tokens::revoked() {
+            for (name, value) in tokens::revoked(self.tokens_valid_from(username)) {
                 body.insert(name, value);
             }
         }

@@ -38,13 +38,30 @@ pub async fn broker(
         max_session_expiry_s: config.mqtt.max_session_expiry_s,
         ..MqttConfig::default()
     };
-    Ok(Broker::with_store(
+    let broker = Broker::with_store(
         Arc::clone(registry),
         authenticator,
         mqtt,
         usize::from(config.workers.get()),
         Arc::new(TableSessions::new(sessions)),
-    )?)
+    )?;
+    if config.mqtt.free_topics {
+        let topics = store.ensure(vec![topic_table()]).await?;
+        broker.enable_free_topics(topics.into_iter().next().context("one table was ensured")?);
+    }
+    Ok(broker)
+}
+
+/// Messages of topics that are no records. Not of the `system` database, so that roles can be given access.
+fn topic_table() -> TableDefinition {
+    TableDefinition {
+        database: "mqtt".to_owned(),
+        table: "topics".to_owned(),
+        attributes: vec![Attribute::new("id", AttributeType::String)],
+        schema_defined: false,
+        audit: true,
+        ..session_table()
+    }
 }
 
 fn session_table() -> TableDefinition {

@@ -4,7 +4,7 @@ use super::Problem;
 use crate::workspace::Workspace;
 
 /// Entries the people who asked for this project expect.
-const FIXED: [&str; 13] = [
+const FIXED: [&str; 14] = [
     ".ci",
     ".github",
     "ARCHITECTURE.md",
@@ -15,6 +15,7 @@ const FIXED: [&str; 13] = [
     "benches",
     "config",
     "crates",
+    "docs",
     "examples",
     "tests",
     "xtask",

@@ -187,13 +187,6 @@ impl Config {
             Some(path) => expand(path, root.parent().and_then(|parent| parent.to_str())),
             None => Ok(root.join(default)),
         };
-        if file.mqtt.free_topics {
-            return Err(ConfigError::wrong(
-                "mqtt.freeTopics",
-                true,
-                "false: free topics are not available in this build",
-            ));
-        }
         let tls = tls::check("tls", &file.tls, &root)?;
         let http = http::check(&file.http, &root, &mut warnings)?;
         let is_any = |cors: &Cors| cors.origins.is_none();

@@ -46,6 +46,8 @@ pub struct Mqtt {
     pub web_socket: bool,
     /// Refuse clients without credentials.
     pub require_authentication: bool,
+    /// Topics that match no exported resource are topics of a plain broker.
+    pub free_topics: bool,
     /// Largest packet.
     pub max_packet_bytes: NonZeroU32,
     /// Seconds the session of a 3.1.1 client is kept.
@@ -134,6 +136,7 @@ pub(super) fn mqtt(mqtt: &file::Mqtt, tls: &[Tls]) -> Result<Mqtt, ConfigError> 
         mtls: tls::mtls("mqtt.network.mtls", &network.mtls, tls)?,
         web_socket: mqtt.web_socket,
         require_authentication: mqtt.require_authentication,
+        free_topics: mqtt.free_topics,
         max_packet_bytes,
         session_expiry_s: seconds("mqtt.sessionExpiry", &mqtt.session_expiry)?,
         max_session_expiry_s: match &mqtt.max_session_expiry {

@@ -115,7 +115,7 @@ section! {
         web_socket: bool = true,
         /// Refuse clients without credentials.
         require_authentication: bool = true,
-        /// Accept topics that match no exported resource. Not built yet: `true` stops the start.
+        /// Topics that match no exported resource are those of a plain broker.
         free_topics: bool = false,
         /// Largest packet in bytes.
         max_packet_size: SizeSetting = SizeSetting::Text("100M".to_owned()),
