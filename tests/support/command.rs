@@ -45,22 +45,8 @@ impl Lines {
     ///
     /// If it cannot be started.
     pub fn of(program: &str, arguments: &[&str]) -> Self {
-        Self::with_environment(program, arguments, &[])
-    }
-
-    /// Starts the program with variables besides those of the test.
-    ///
-    /// # Panics
-    ///
-    /// If it cannot be started.
-    pub fn with_environment(
-        program: &str,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Self {
         let mut child = Command::new(program)
             .args(arguments)
-            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

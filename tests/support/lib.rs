@@ -5,7 +5,6 @@
 
 pub mod authority;
 pub mod browser;
-pub mod clients;
 pub mod command;
 pub mod http;
 pub mod motet;

@@ -16,7 +16,6 @@ use crate::{run, tools, workspace};
 /// all tests were asked for and none ran.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     tools::ensure_test_tools()?;
-    tools::ensure_libraries()?;
     run::run(&mut build(arguments))?;
     let (tally, success) = count(&mut test(arguments), &mut std::io::stdout())?;
     println!("{tally}");

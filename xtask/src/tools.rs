@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{run, workspace};
+use crate::run;
 
 /// A program and the Debian package that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ struct Tool {
 }
 
 /// What the tests call. None of it is needed to build or to run Motet.
-const TEST_TOOLS: [Tool; 9] = [
+const TEST_TOOLS: [Tool; 7] = [
     Tool {
         program: "curl",
         package: "curl",
@@ -44,14 +44,6 @@ const TEST_TOOLS: [Tool; 9] = [
         program: "openssl",
         package: "openssl",
     },
-    Tool {
-        program: "pip3",
-        package: "python3-pip",
-    },
-    Tool {
-        program: "npm",
-        package: "npm",
-    },
 ];
 
 /// What `cargo xtask bench` compares with (nginx: BSD-2-Clause, mosquitto: EPL-2.0 or BSD-3-Clause) and counts
@@ -74,60 +66,6 @@ const BENCH_TOOLS: [Tool; 4] = [
         package: "valgrind",
     },
 ];
-
-/// A client library in another language, which comes from the registry of that language into the cache.
-struct Library {
-    /// Where it lies in the cache.
-    place: &'static str,
-    program: &'static str,
-    arguments: &'static [&'static str],
-    /// After the directory.
-    name: &'static str,
-}
-
-const LIBRARIES: [Library; 2] = [
-    Library {
-        place: "python/paho",
-        program: "pip3",
-        arguments: &["install", "--quiet", "--target", ".cache/python"],
-        name: "paho-mqtt==2.1.0",
-    },
-    Library {
-        place: "node/node_modules/mqtt",
-        program: "npm",
-        arguments: &[
-            "install",
-            "--silent",
-            "--no-audit",
-            "--no-fund",
-            "--prefix",
-            ".cache/node",
-        ],
-        name: "mqtt@5.14.1",
-    },
-];
-
-/// Makes sure the tests find the client libraries of other languages.
-///
-/// # Errors
-///
-/// If a registry cannot be reached.
-pub(crate) fn ensure_libraries() -> Result<()> {
-    let root = workspace::root();
-    for library in LIBRARIES {
-        if root.join(".cache").join(library.place).is_dir() {
-            continue;
-        }
-        std::fs::create_dir_all(root.join(".cache/node"))?;
-        run::run(
-            Command::new(library.program)
-                .current_dir(&root)
-                .args(library.arguments)
-                .arg(library.name),
-        )?;
-    }
-    Ok(())
-}
 
 /// Makes sure the tests find the programs they call.
 ///
@@ -241,9 +179,9 @@ mod tests {
             instructions("the tests call", &absent),
             "the tests call programs that are not installed: mosquitto_pub (package mosquitto-clients), \
              mosquitto_sub (package mosquitto-clients), chromium (package chromium), promtool (package prometheus), \
-             h2load (package nghttp2-client), openssl (package openssl), pip3 (package python3-pip), npm (package npm). \
+             h2load (package nghttp2-client), openssl (package openssl). \
              On a Debian system: sudo apt-get update && sudo apt-get install --no-install-recommends \
-             mosquitto-clients chromium prometheus nghttp2-client openssl python3-pip npm"
+             mosquitto-clients chromium prometheus nghttp2-client openssl"
         );
     }
 

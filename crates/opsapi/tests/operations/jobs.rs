@@ -410,7 +410,7 @@ async fn s8_jobs_are_found_by_their_start() {
 async fn s8_jobs_that_a_restart_interrupted_are_reported_as_failed() {
     let memory = Arc::new(MemoryCatalog::default());
     let catalog = Arc::clone(&memory) as Arc<dyn Catalog>;
-    drop(Jobs::start(&catalog, JobLimits::default()).unwrap());
+    let jobs = Jobs::start(&catalog, JobLimits::default()).unwrap();
     let table = loop {
         match catalog.table("system", "hdb_job") {
             Ok(table) => break table,
@@ -430,6 +430,7 @@ async fn s8_jobs_that_a_restart_interrupted_are_reported_as_failed() {
         row("b", "COMPLETE"),
         row("c", "CREATED"),
     ];
+    drop(jobs);
     table.write(rows, &Context::internal()).await.unwrap();
     let fixture = Fixture::on(memory, JobLimits::default()).await;
     for id in ["a", "c"] {
