@@ -257,7 +257,7 @@ impl Wrap for Authentication {
             let mut response = match identified.await {
                 Ok(caller) => {
                     next.exchange().set_caller(caller.clone());
-                    let control = sessions.and_then(|sessions| {
+                    let control = sessions.map(|sessions| {
                         SessionControl::of(sessions, id, next.exchange(), &request)
                     });
                     request.extensions_mut().insert(caller);

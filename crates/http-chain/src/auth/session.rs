@@ -47,7 +47,10 @@ impl fmt::Debug for SessionCookies {
 impl SessionCookies {
     /// The id in the cookie of this host, or of this origin.
     pub(super) fn id(&self, request: &Request) -> Option<String> {
-        let names = names(request)?;
+        if !request.headers().contains_key(header::COOKIE) {
+            return None;
+        }
+        let names = names(request.header("origin").or_else(|| request.host())?);
         names.iter().find_map(|name| value(request.headers(), name))
     }
 
@@ -86,16 +89,12 @@ impl SessionCookies {
 pub struct SessionControl {
     cookies: Arc<SessionCookies>,
     current: Option<Arc<str>>,
-    place: Arc<Place>,
-    outcome: Arc<Mutex<Option<SetCookie>>>,
-}
-
-/// Where the cookie is valid.
-struct Place {
-    name: String,
-    domain: Option<String>,
-    is_secure: bool,
+    /// What the cookie's name is made of, once there is one.
+    origin: Option<HeaderValue>,
+    host: Option<HeaderValue>,
+    is_https: bool,
     peer: Option<std::net::IpAddr>,
+    outcome: Arc<Mutex<Option<SetCookie>>>,
 }
 
 impl SessionControl {
@@ -104,25 +103,47 @@ impl SessionControl {
         current: Option<String>,
         exchange: &Exchange,
         request: &Request,
-    ) -> Option<Self> {
-        let [name, ..] = names(request)?;
-        let host = request.hostname()?;
+    ) -> Self {
+        Self {
+            cookies: Arc::clone(cookies),
+            current: current.map(Arc::from),
+            origin: exchange.origin().cloned(),
+            host: request
+                .host()
+                .and_then(|host| HeaderValue::from_str(host).ok()),
+            is_https: request.protocol() == "https",
+            peer: exchange.is_conn_known().then(|| request.ip()).flatten(),
+            outcome: Arc::default(),
+        }
+    }
+
+    fn host(&self) -> &str {
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        without_port(host.unwrap_or_default())
+    }
+
+    /// The name of the cookie. A request of HTTP/1.0 may lack every name; its client then has the bare suffix.
+    fn name(&self) -> String {
+        let place = self.origin.as_ref().or(self.host.as_ref());
+        let [name, _] = names(
+            place
+                .and_then(|place| place.to_str().ok())
+                .unwrap_or_default(),
+        );
+        name
+    }
+
+    fn is_secure(&self) -> bool {
+        self.is_https || is_local(self.host())
+    }
+
+    fn domain(&self) -> Option<&String> {
+        let host = self.host();
         let is_listed = |domain: &&String| {
             let domain = domain.trim_start_matches('.');
             host == domain || host.ends_with(&format!(".{domain}"))
         };
-        let place = Place {
-            name,
-            domain: cookies.domains.iter().find(is_listed).cloned(),
-            is_secure: request.protocol() == "https" || is_local(without_port(host)),
-            peer: exchange.is_conn_known().then(|| request.ip()).flatten(),
-        };
-        Some(Self {
-            cookies: Arc::clone(cookies),
-            current: current.map(Arc::from),
-            place: Arc::new(place),
-            outcome: Arc::default(),
-        })
+        self.cookies.domains.iter().find(is_listed)
     }
 
     /// Logs the client in, under a new id.
@@ -132,11 +153,11 @@ impl SessionControl {
     /// 401 `Login failed`, 429 after too many failures.
     pub async fn login(&self, username: &str, password: &[u8]) -> Result<Caller, Error> {
         let sessions = &self.cookies.sessions;
-        let session = sessions.login(username, password, self.place.peer).await?;
+        let session = sessions.login(username, password, self.peer).await?;
         if let Some(previous) = &self.current {
             sessions.logout(previous).await?;
         }
-        let cookie = self.cookie(SetCookie::new(&self.place.name, session.id));
+        let cookie = self.cookie(SetCookie::new(self.name(), session.id));
         self.set(cookie.max_age(session.lifetime.unwrap_or(LONGEST)));
         Ok(session.caller)
     }
@@ -151,17 +172,17 @@ impl SessionControl {
             return Ok(false);
         };
         let ended = self.cookies.sessions.logout(current).await?;
-        self.set(self.cookie(SetCookie::removal(&self.place.name)));
+        self.set(self.cookie(SetCookie::removal(self.name())));
         Ok(ended)
     }
 
     fn cookie(&self, cookie: SetCookie) -> SetCookie {
         let cookie = cookie.path("/").http_only();
-        let cookie = match &self.place.domain {
+        let cookie = match self.domain() {
             Some(domain) => cookie.domain(domain),
             None => cookie,
         };
-        match (self.place.is_secure, self.cookies.same_site) {
+        match (self.is_secure(), self.cookies.same_site) {
             (true, same_site) => cookie.secure().same_site(same_site),
             // Browsers drop `None` without `Secure`.
             (false, SameSite::None) => cookie.same_site(SameSite::Lax),
@@ -181,12 +202,7 @@ impl SessionControl {
         let Some(cookie) = outcome.take() else { return };
         drop(outcome);
         match cookie.encode() {
-            Ok(value) => add(
-                response.headers_mut(),
-                value,
-                exchange,
-                self.place.is_secure,
-            ),
+            Ok(value) => add(response.headers_mut(), value, exchange, self.is_secure()),
             Err(error) => {
                 tracing::error!(target: "http", %error, "a session's cookie cannot be set")
             }
@@ -209,16 +225,14 @@ impl fmt::Debug for SessionControl {
     /// Never prints an id.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionControl")
-            .field("cookie", &self.place.name)
+            .field("cookie", &self.name())
             .finish_non_exhaustive()
     }
 }
 
 /// The names of our cookie: the one that is written, and the spelling of older servers. Each origin and each host
 /// has its own, so that one does not stand for another.
-fn names(request: &Request) -> Option<[String; 2]> {
-    let origin = request.header("origin");
-    let place = origin.or_else(|| request.host())?;
+fn names(place: &str) -> [String; 2] {
     let place = place
         .strip_prefix("https://")
         .or_else(|| place.strip_prefix("http://"))
@@ -229,7 +243,7 @@ fn names(request: &Request) -> Option<[String; 2]> {
         .map(|c| if is_word(c) { c } else { '_' })
         .collect();
     let first = place.replacen(|c| !is_word(c), "_", 1);
-    Some([format!("{all}{SUFFIX}"), format!("{first}{SUFFIX}")])
+    [format!("{all}{SUFFIX}"), format!("{first}{SUFFIX}")]
 }
 
 /// The value of one cookie. Older servers wrote names with a colon, which are no tokens, so this reads more than
